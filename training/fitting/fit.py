@@ -75,16 +75,6 @@ class Fit:
         return self.data.select_fitting_rows(TRAIN) & self.data.labels.known
 
 
-@dataclass(frozen=True, repr=False)
-class CalibratedFit(Fit):
-    """A fit calibrated on scores of later time; `usual` are the positions of a uniform sample of them."""
-
-    model: RiskModel
-    level: CalibrationLevel
-    usual: Ints
-    usual_scores: Floats
-
-
 class UnseenScores(NamedTuple):
     """Raw scores of rows by a fit that was not trained on them, what each known result stands for, and a uniform sample of them."""
 
@@ -92,6 +82,21 @@ class UnseenScores(NamedTuple):
     raw: Floats
     weight: Floats
     even: Bools
+
+
+@dataclass(frozen=True, repr=False)
+class CalibratedFit(Fit):
+    """A fit calibrated on scores of later time; `unseen` are those of the latest period."""
+
+    model: RiskModel
+    level: CalibrationLevel
+    unseen: UnseenScores
+    usual_scores: Floats
+
+    @property
+    def usual(self) -> Ints:
+        """Positions of the uniform sample of the latest period, whose calibrated scores are `usual_scores`."""
+        return self.unseen.rows[self.unseen.even]
 
 
 def fit_recipe(
@@ -134,7 +139,7 @@ def fit_evaluation(
     """Fit on the training period, and calibrate on the validation period."""
     fit = fit_recipe(recipe, data, also, options)
     with report_progress(options.progress, "calibrating"):
-        return _calibrate(fit, [score_validation(fit, recipe.config.model.seed, options.jobs)])
+        return _calibrate(fit, [_score_validation(fit, recipe.config.model.seed, options.jobs)])
 
 
 def calibrate_final(
@@ -145,7 +150,7 @@ def calibrate_final(
         return _calibrate(fit, [scale_to(fit, period) for period in unseen])
 
 
-def score_validation(fit: Fit, seed: int, jobs: int = 1) -> UnseenScores:
+def _score_validation(fit: Fit, seed: int, jobs: int) -> UnseenScores:
     """Compute the raw scores of a fit on the known results of its validation period, and on a uniform sample of it."""
     parts = SplitFeatures(fit.data, fit.matrix, jobs)
     inside = parts.select_part(VALIDATION)
@@ -241,5 +246,5 @@ def _calibrate(fit: Fit, unseen: Sequence[UnseenScores]) -> CalibratedFit:
     scores = calibration.calibrate(unseen[-1].raw[even], parts.get_channels(usual))
     model = RiskModel(fit.trees, calibration, Bands.from_scores(scores), parts.spec)
     return CalibratedFit(
-        fit.data, fit.matrix, fit.fitted, fit.trees, fit.linear, model, level, parts.rows[usual], scores
+        fit.data, fit.matrix, fit.fitted, fit.trees, fit.linear, model, level, unseen[-1], scores
     )

@@ -23,7 +23,7 @@ from training.arrays import Bools, Floats, Ints, Rows
 from training.config import TrainConfig
 from training.data.training_set import ObservedTables, build_data_set, is_positive
 from training.evaluation.traffic import extract_texts
-from training.fitting.fit import Recipe, calibrate_final, fit_evaluation, fit_recipe, score_validation
+from training.fitting.fit import Recipe, calibrate_final, fit_evaluation, fit_recipe
 from training.policy_replay.environments import SimulatedEnvironment, TrueResults
 from training.policy_replay.observed_history import (
     NO_ROWS,
@@ -59,10 +59,9 @@ def train_model(
     everything = build_data_set(observed, target, config, held_out="nothing")
     recipe = Recipe(known.features, config)
     evaluated = fit_evaluation(recipe, data, everything.keep)
-    unseen = score_validation(evaluated, config.model.seed)
     later = np.zeros(len(everything.part), dtype=bool)
-    later[unseen.rows] = True
-    final = calibrate_final(fit_recipe(recipe, everything, later), [unseen])
+    later[evaluated.unseen.rows] = True
+    final = calibrate_final(fit_recipe(recipe, everything, later), [evaluated.unseen])
     return final.fitted, final.model
 
 

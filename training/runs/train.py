@@ -52,7 +52,6 @@ from training.fitting.fit import (
     SplitFeatures,
     calibrate_final,
     fit_evaluation,
-    score_validation,
 )
 from training.runs.task import TrainingTask, require_outcomes
 
@@ -174,12 +173,11 @@ def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = N
     known, seed = SplitFeatures(data.final, evaluated.matrix, jobs), recipe.config.model.seed
     fits, served = fit_at_dates(data, recipe, evaluated, jobs, progress)
     unseen = collect_unseen(fits, known, seed)
-    validation = score_validation(evaluated, seed)
     if data.origins:
         with report_progress(progress, "calibrating as deployed"):
-            fits = calibrate_origins(fits, recipe.config, validation)
+            fits = calibrate_origins(fits, recipe.config, evaluated.unseen)
     else:
-        unseen = [validation, *unseen]
+        unseen = [evaluated.unseen, *unseen]
     final = calibrate_final(served, unseen, progress)
     with report_progress(progress, "evaluating as deployed"):
         settings = fix_capacity(recipe.config.evaluation, test_traffic)

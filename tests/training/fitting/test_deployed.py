@@ -17,7 +17,7 @@ from training.fitting.deployed import (
     evaluate_deployed,
     fit_at_dates,
 )
-from training.fitting.fit import Recipe, SplitFeatures, fit_evaluation, score_validation
+from training.fitting.fit import Recipe, SplitFeatures, fit_evaluation
 from training.runs.task import TrainingTask
 from training.runs.train import train_model
 from training.simulation.operation import simulate
@@ -99,7 +99,7 @@ def test_figures_count_what_each_fit_ranks_at_the_top_of_its_own_window(world, m
     data, evaluated, fits = made
     parts = SplitFeatures(data.final, evaluated.matrix)
     true = get_true_labels(parts.frame["consignment_id"], world[1], TARGET)
-    served = calibrate_origins(fits, CONFIG, score_validation(evaluated, 1))
+    served = calibrate_origins(fits, CONFIG, evaluated.unseen)
     deployed = evaluate_deployed(served, parts, CONFIG.evaluation, true)
     recipe, known = deployed.recipe, data.final.labels.positive
     assert [row["windows"] for row in deployed.ages] == [3, 2, 1]
@@ -133,7 +133,7 @@ def test_the_same_finds_weigh_the_same_whatever_the_settings(world, made):
 def test_probabilities_are_those_that_each_date_would_have_served(world, made):
     """The earliest date has no earlier scores to calibrate with; a result that became known after a date changes nothing of it."""
     data, evaluated, fits = made
-    served = calibrate_origins(fits, CONFIG, score_validation(evaluated, 1))
+    served = calibrate_origins(fits, CONFIG, evaluated.unseen)
     assert np.isnan(served[-1].predict()).all()
     latest = served[0].predict()
     assert ((latest > 0) & (latest < 1)).all()
@@ -148,6 +148,5 @@ def test_probabilities_are_those_that_each_date_would_have_served(world, made):
     assert others[1].model.trees.text == evaluated.model.trees.text, "nor of the evaluation fit"
     assert others[1].model.calibration == evaluated.model.calibration
     # The history of rows within the window changes with the results; the calibration of that date does not.
-    validation = score_validation(others[1], 1)
-    again = calibrate_origins(others[2], CONFIG, validation)
+    again = calibrate_origins(others[2], CONFIG, others[1].unseen)
     assert again[0].model.calibration == served[0].model.calibration
