@@ -230,14 +230,14 @@ def _weigh_window(parts: SplitFeatures, rows: Ints, seed: int) -> Floats:
 
 
 def calibrate_origins(
-    fits: Sequence[OriginFit], config: TrainConfig, validation: UnseenScores
+    fits: Sequence[OriginFit], config: TrainConfig, validation: UnseenScores, jobs: int = 1
 ) -> list[OriginFit]:
     """Calibrate each fit as it would have been served at its date; `validation` calibrates the latest if too little is known."""
     found = []
     for place, fit in enumerate(fits):
         # Of later arrivals only the quick results were known, which are mostly clear.
         settled = fit.data.split.test.begins - timedelta(days=config.split.label_delay_days)
-        parts, unseen = SplitFeatures(fit.data, fit.matrix), []
+        parts, unseen = SplitFeatures(fit.data, fit.matrix, jobs), []
         received = get_time_column_us(parts.frame, "received_at")
         for earlier in fits[:place:-1]:
             mine = (received < to_us(settled))[earlier.tested] & (fit.data.part[earlier.tested] == TRAIN)

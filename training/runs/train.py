@@ -175,7 +175,7 @@ def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = N
     unseen = collect_unseen(fits, known, seed)
     if data.origins:
         with report_progress(progress, "calibrating as deployed"):
-            fits = calibrate_origins(fits, recipe.config, evaluated.unseen)
+            fits = calibrate_origins(fits, recipe.config, evaluated.unseen, jobs)
     else:
         unseen = [evaluated.unseen, *unseen]
     final = calibrate_final(served, unseen, progress)
