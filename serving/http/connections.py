@@ -1,8 +1,7 @@
 """Client connections: uvicorn's HTTP parser with limits on time, size and number, against slow or hostile clients.
 
 A request's head must arrive within HEAD_SECONDS and MAX_HEAD_BYTES, and a response must be read within READ_SECONDS.
-Above the limits on connections, in all and of one address, a new one gets 503 for all but the question if the process is alive, and further ones are
-closed at once. Heads that RFC 9112 forbids are refused. An `Upgrade` header is ignored, as RFC 9110, section 7.8, allows.
+Above the limits on connections, in all and of one address, a new one gets 503 for all but the question if the process is alive. Heads that RFC 9112 forbids are refused. An `Upgrade` header is ignored, as RFC 9110, section 7.8, allows.
 """
 
 import asyncio
@@ -32,8 +31,8 @@ MAX_HEAD_BYTES = 65_536
 FULL_HEAD_SECONDS = 2.0
 """The same for a connection above a limit, which is closed after its first response."""
 LIVE_URL = b"/health/live"
-MAX_REFUSED = 100
-"""Connections above a limit that are read, for this question and to be refused; each costs a file of the process."""
+MAX_EXCESS = 100
+"""Connections above a limit that are open at once: for a further one, which may ask this, the oldest is closed."""
 READ_SECONDS = 30.0
 """Maximum seconds that a client may leave a response unread, or continue a body that was already answered."""
 FLUSH_SECONDS = 5.0
@@ -45,18 +44,27 @@ LARGE_HEAD = Refusal(431, f"The request head exceeds {MAX_HEAD_BYTES} bytes.", h
 
 
 class ConnectionCounts:
-    """The numbers of open connections, in all and by address, from their acceptance on, so before TLS, with their maxima."""
+    """The open connections, in all and by address, from their acceptance on, so before TLS, with their maxima."""
 
     def __init__(self, most: int, most_of_address: int, metrics: Metrics) -> None:
         self.total, self._most = 0, most
         self._addresses, self._most_of_address = Counter[str](), most_of_address
+        self._excess: dict[asyncio.Task[Any] | None, None] = {}
         self._metrics = metrics
         for limit in ("total", "address"):
             metrics.count("excess_connections", limit, by=0)  # `rate` needs a value before the first one
 
+    def admits(self, address: str) -> bool:
+        """Return whether an address may have a further connection: at most MAX_EXCESS above its limit."""
+        admitted = self._addresses[address] < self._most_of_address + MAX_EXCESS
+        if not admitted:
+            self._metrics.count("excess_connections", "address")
+        return admitted
+
     @contextmanager
-    def hold(self, address: str) -> Iterator[int]:
-        """Count a connection while it is open, and yield by how many connections it is above a limit; 0 or less if it is not."""
+    def hold(self, address: str) -> Iterator[bool]:
+        """Count a connection while its task serves it, and yield whether it is above a limit; then the oldest such may be ended."""
+        task = asyncio.current_task()
         self.total += 1
         self._addresses[address] += 1
         excess, limit = max(
@@ -65,13 +73,23 @@ class ConnectionCounts:
         )
         if excess > 0:
             self._metrics.count("excess_connections", limit)
+            self._excess[task] = None
+            if len(self._excess) > MAX_EXCESS:
+                self._end_oldest()
         try:
-            yield excess
+            yield excess > 0
         finally:
+            self._excess.pop(task, None)
             self.total -= 1
             self._addresses[address] -= 1
             if not self._addresses[address]:
                 del self._addresses[address]
+
+    def _end_oldest(self) -> None:
+        oldest = next(iter(self._excess))
+        del self._excess[oldest]
+        if oldest is not None:
+            oldest.cancel()
 
 
 class Connection(HttpToolsProtocol):

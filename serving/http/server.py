@@ -15,7 +15,7 @@ import uvicorn
 from consignments.errors import BadSetting
 from consignments.workers import pause_garbage_collection
 from serving.http.app import App, FurtherRoutes
-from serving.http.connections import HEAD_SECONDS, MAX_REFUSED, Connection, ConnectionCounts
+from serving.http.connections import HEAD_SECONDS, MAX_EXCESS, Connection, ConnectionCounts
 from serving.http.protocol.tls import Certificate
 from serving.process.clock import Clock, read_clock_us
 from serving.process.logging import configure_logging, logger
@@ -26,7 +26,7 @@ from serving.service import Service
 LOOPBACK_HOSTS = {"127.0.0.1", "::1", "localhost"}
 KEEP_ALIVE_SECONDS = 30
 BACKLOG = 2_048
-RESERVED_FILES = 100 + MAX_REFUSED  # of the database, snapshots and refused connections
+RESERVED_FILES = 100 + MAX_EXCESS  # of the database, snapshots and refused connections
 ACCEPT_PAUSE_SECONDS = 1.0
 """Pause after a connection could not be accepted, as when the machine has no more files."""
 SWITCH_INTERVAL_SECONDS = 0.001
@@ -139,6 +139,9 @@ class LimitedServer(uvicorn.Server):
                 logger.error("no connection can be accepted", error=error.strerror)
                 await asyncio.sleep(ACCEPT_PAUSE_SECONDS)
                 continue
+            if not self._counts.admits(address):
+                client.close()
+                continue
             task = loop.create_task(self._hold(client, address))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -146,16 +149,16 @@ class LimitedServer(uvicorn.Server):
     async def _hold(self, client: socket.socket, address: str) -> None:
         """Serve a connection until it is closed."""
         loop, secure = asyncio.get_running_loop(), self.config.ssl
-        with client, self._counts.hold(address) as excess, suppress(OSError):
-            if excess > MAX_REFUSED:
-                return
-            connection = Connection(self.config, self.server_state, self.lifespan.state, full=excess > 0)
+        with client, self._counts.hold(address) as full, suppress(OSError):  # raised without a handshake
+            connection = Connection(self.config, self.server_state, self.lifespan.state, full=full)
             limit = None if secure is None else HEAD_SECONDS
-            # `OSError` if there is no handshake
-            await loop.connect_accepted_socket(
+            transport, _ = await loop.connect_accepted_socket(
                 lambda: connection, client, ssl=secure, ssl_handshake_timeout=limit
             )
-            await connection.closed.wait()
+            try:
+                await connection.closed.wait()
+            finally:
+                transport.abort()
 
 
 def build_server(app: App, certificate: Certificate | None = None) -> LimitedServer:

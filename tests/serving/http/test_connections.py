@@ -27,7 +27,7 @@ from support.listening import (
 from support.serving_examples import settings_in
 
 from consignments.errors import BadSetting
-from serving.http.connections import MAX_HEAD_BYTES, MAX_REFUSED
+from serving.http.connections import MAX_EXCESS, MAX_HEAD_BYTES
 from serving.http.protocol.tls import Certificate
 from serving.http.server import listen, raise_file_limit
 
@@ -139,14 +139,17 @@ def test_past_the_bound_of_connections_of_all_or_of_one_address_the_next_one_is_
         refused, live = running.get("/v1/model"), running.get("/health/live")
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
         assert (live.status_code, live.headers["connection"]) == (200, "close")
-        with holding(running, bound + MAX_REFUSED, have=bound), running.connected() as connection:
-            assert all_of(connection) == b""
+        with holding(running, bound + MAX_EXCESS, have=bound) as excess, running.connected() as connection:
+            if setting == "NPSRISK_MAX_CONNECTIONS":
+                connection.sendall(ALIVE)
+                assert status_of(connection.recv(65_536)) == 200
+            assert all_of(excess[0] if setting == "NPSRISK_MAX_CONNECTIONS" else connection) == b""
         held.pop().close()
         until(lambda: running.service.connections() == bound - 1)
         assert running.get("/v1/model").status_code == 200
         limit, other = ("address", "total") if setting.endswith("ADDRESS") else ("total", "address")
-        excess = running.service.metrics.read_counts("excess_connections")
-        assert excess == {limit: 2 + MAX_REFUSED + 1, other: 0}
+        counted = running.service.metrics.read_counts("excess_connections")
+        assert counted == {limit: 2 + MAX_EXCESS + 1, other: 0}
 
 
 @pytest.mark.parametrize(("hard", "is_enough"), [(1_199, False), (1_200, True)])
@@ -218,7 +221,7 @@ def test_connections_without_a_tls_handshake_are_counted_and_closed_in_time(
             assert all_of(silent) == b""
         until(lambda: running.service.connections() == 0)
         monkeypatch.setattr("serving.http.server.HEAD_SECONDS", 60.0)
-        with holding(running, 2 + MAX_REFUSED), running.connected() as closed:
+        with holding(running, 2 + MAX_EXCESS), running.connected() as closed:
             assert all_of(closed) == b""
             assert find_status("127.0.0.2") == 200
         with holding(running, 2):
@@ -226,7 +229,7 @@ def test_connections_without_a_tls_handshake_are_counted_and_closed_in_time(
         until(lambda: running.service.connections() == 0)
         assert find_status("127.0.0.1") == 200
         excess = running.service.metrics.read_counts("excess_connections")
-        assert excess == {"address": MAX_REFUSED + 2, "total": 0}
+        assert excess == {"address": MAX_EXCESS + 2, "total": 0}
 
 
 def test_a_renewed_certificate_is_taken_while_running_and_no_bad_one(tmp_path: Path, bundle: Path) -> None:
