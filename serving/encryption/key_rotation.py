@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from consignments.errors import ServiceFault
+from consignments.errors import explain_failure
 from consignments.files.whole_files import flush_folder, replace_file
 from features.history.data_keys import SealingKey, encode_data_keys, read_data_keys
 
@@ -13,10 +13,7 @@ def rotate_sealing_key(path: Path) -> SealingKey:
     """Add a sealing key to a file of data keys; it encrypts from now on, and the earlier ones still decrypt."""
     keys, new = read_data_keys(path), SealingKey.create()
     changed = msgspec.structs.replace(keys, sealing_keys=[*keys.sealing_keys, new])
-    try:
+    with explain_failure("the data key cannot be written", path):
         replace_file(path, encode_data_keys(changed))
         flush_folder(path.parent)
-    except OSError as error:
-        got = error.strerror or str(error)
-        raise ServiceFault("the data key cannot be written", where=str(path), got=got) from error
     return new

@@ -49,7 +49,7 @@ class ConnectionCounts:
     def __init__(self, most: int, most_of_address: int, metrics: Metrics) -> None:
         self.total, self._most = 0, most
         self._addresses, self._most_of_address = Counter[str](), most_of_address
-        self._excess: dict[asyncio.Task[Any] | None, None] = {}
+        self._excess: dict[asyncio.Task[Any], None] = {}
         self._metrics = metrics
         for limit in ("total", "address"):
             metrics.count("excess_connections", limit, by=0)  # `rate` needs a value before the first one
@@ -65,6 +65,7 @@ class ConnectionCounts:
     def hold(self, address: str) -> Iterator[bool]:
         """Count a connection while its task serves it, and yield whether it is above a limit; then the oldest such may be ended."""
         task = asyncio.current_task()
+        assert task is not None
         self.total += 1
         self._addresses[address] += 1
         excess, limit = max(
@@ -75,7 +76,9 @@ class ConnectionCounts:
             self._metrics.count("excess_connections", limit)
             self._excess[task] = None
             if len(self._excess) > MAX_EXCESS:
-                self._end_oldest()
+                oldest = next(iter(self._excess))
+                del self._excess[oldest]
+                oldest.cancel()
         try:
             yield excess > 0
         finally:
@@ -84,12 +87,6 @@ class ConnectionCounts:
             self._addresses[address] -= 1
             if not self._addresses[address]:
                 del self._addresses[address]
-
-    def _end_oldest(self) -> None:
-        oldest = next(iter(self._excess))
-        del self._excess[oldest]
-        if oldest is not None:
-            oldest.cancel()
 
 
 class Connection(HttpToolsProtocol):

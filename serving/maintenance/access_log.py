@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from consignments.errors import ServiceFault
+from consignments.errors import explain_failure
 from consignments.files.whole_files import PRIVATE_FILE_MODE, flush_file
 from serving.event_log.events import Event
 from serving.event_log.reader import LogReader
@@ -43,21 +43,19 @@ class PersonalAccess(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def record_access(state_dir: Path, log: LogReader, command: str, out: Path) -> None:
-    """Append the access of a command to the file; it is on disk on return. After a `ServiceFault` nothing may be read."""
+    """Append the access of a command to the file; it is on disk on return. After a `FileFault` nothing may be read."""
     access = PersonalAccess(
         _format_now(), command, _get_user(), log.log_id, log.last_sequence, log.head, str(out.absolute()),
         os.environ.get("SUDO_USER"),
     )  # fmt: skip
     path = state_dir / FILE_NAME
-    try:
-        with open(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, PRIVATE_FILE_MODE), "ab") as file:  # noqa: PTH123
-            file.write(msgspec.json.encode(access) + b"\n")
-            flush_file(file)
-    except OSError as error:
-        raise ServiceFault(
-            "the access to personal data cannot be recorded", where=str(path), got=error.strerror or "",
-            todo="run as the user of the service, with its NPSRISK_STATE_DIR; nothing was read",
-        ) from error  # fmt: skip
+    todo = "run as the user of the service, with its NPSRISK_STATE_DIR; nothing was read"
+    with (
+        explain_failure("the access to personal data cannot be recorded", path, todo),
+        open(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, PRIVATE_FILE_MODE), "ab") as file,  # noqa: PTH123
+    ):
+        file.write(msgspec.json.encode(access) + b"\n")
+        flush_file(file)
 
 
 async def record_look(active: ActiveModel, key: str, person: str, page: str, name: str | None) -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
-from consignments.errors import ServiceFault
+from consignments.errors import ServiceFault, explain_failure
 from consignments.files.whole_files import PRIVATE_FOLDER_MODE, replace_file
 
 PRIVATE_UMASK = 0o077
@@ -29,25 +29,20 @@ def create_private_files() -> Iterator[None]:
 @contextmanager
 def lock_state(state_dir: Path) -> Iterator[None]:
     """Lock a state directory, created if need be; `ServiceFault` if another process holds it or it cannot be written."""
+    todo = "set NPSRISK_STATE_DIR to a directory on a file system that supports locks"
     with create_private_files(), _open_lock_file(state_dir) as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            holder = file.read().strip()
-            raise ServiceFault(
-                "another process uses this state directory",
-                where=str(state_dir),
-                got=f"process {holder}" if holder else "",
-                todo="stop that process, or set another NPSRISK_STATE_DIR",
-            ) from error
-        except OSError as error:
-            raise ServiceFault(
-                "the state directory cannot be locked",
-                where=str(state_dir),
-                got=error.strerror or "",
-                todo="set NPSRISK_STATE_DIR to a directory on a file system that supports locks",
-            ) from error
+        with explain_failure("the state directory cannot be locked", state_dir, todo):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                file.seek(0)
+                holder = file.read().strip()
+                raise ServiceFault(
+                    "another process uses this state directory",
+                    where=str(state_dir),
+                    got=f"process {holder}" if holder else "",
+                    todo="stop that process, or set another NPSRISK_STATE_DIR",
+                ) from error
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
@@ -55,16 +50,10 @@ def lock_state(state_dir: Path) -> Iterator[None]:
 
 
 def _open_lock_file(state_dir: Path) -> TextIO:
-    try:
+    todo = "set another NPSRISK_STATE_DIR, or give this user write permission"
+    with explain_failure("the state directory cannot be written", state_dir, todo):
         state_dir.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER_MODE)
         return (state_dir / "lock").open("a+")
-    except OSError as error:
-        raise ServiceFault(
-            "the state directory cannot be written",
-            where=str(state_dir),
-            got=error.strerror or "",
-            todo="set another NPSRISK_STATE_DIR, or give this user write permission",
-        ) from error
 
 
 def require_complete(state_dir: Path) -> None:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from consignments.errors import BadInput, BadSetting, ServiceFault
+from consignments.errors import BadInput, BadSetting, explain_failure
 from consignments.files.whole_files import flush_folder, replace_file
 from consignments.timestamps import to_datetime, to_us
 from features.history.kernels import REMEMBERED_DAYS
@@ -44,7 +44,6 @@ LIST_NAME = "forgotten.jsonl"
 STEP_ENTRIES = 100_000
 """Number of entries whose content is removed in one transaction."""
 EXCLUDED_FROM_REBUILT_KEYS = ("features", "reasons")
-DIGEST_DIGITS, DIGEST_MODULUS = 16, 1 << 64
 
 
 class RetentionApproval(NamedTuple):
@@ -58,21 +57,8 @@ class ForgottenRecord(msgspec.Struct, frozen=True, omit_defaults=True, forbid_un
     """A line of the list: the digest of a consignment, or the date before which all were recorded, and when it was forgotten."""
 
     forgotten_at: datetime
-    digest: str = ""
+    digest: int | None = None
     before: datetime | None = None
-
-    @classmethod
-    def of_consignment(cls, log: EventLog, consignment_id: str, now_us: int) -> "ForgottenRecord":
-        """Describe that a consignment was forgotten."""
-        number = log.compute_digest(consignment_id)
-        assert number is not None
-        return cls(to_datetime(now_us), f"{number % DIGEST_MODULUS:0{DIGEST_DIGITS}x}")
-
-    @property
-    def number(self) -> int:
-        """Return the digest as the log has it: a signed number."""
-        number = int(self.digest, 16)
-        return number - DIGEST_MODULUS if number >= DIGEST_MODULUS // 2 else number
 
 
 class ForgottenList:
@@ -83,16 +69,8 @@ class ForgottenList:
 
     def read(self) -> list[ForgottenRecord]:
         """Read all lines; raise `BadSetting` if one cannot be read, because what it names would be served again."""
-        try:
-            lines = self.path.read_bytes().splitlines()
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise BadSetting(
-                "the list of what was forgotten cannot be read",
-                where=str(self.path),
-                got=error.strerror or "",
-            ) from error
+        with explain_failure("the list of what was forgotten cannot be read", self.path):
+            lines = self.path.read_bytes().splitlines() if self.path.exists() else []
         records = []
         for number, line in enumerate(lines, start=1):
             try:
@@ -113,16 +91,10 @@ class ForgottenList:
         if not new:
             return
         content = b"".join(msgspec.json.encode(each) + b"\n" for each in [*known, *new])
-        try:
+        todo = "nothing was removed; free disk space, or give this user write permission"
+        with explain_failure("the list of what was forgotten cannot be written", self.path, todo):
             replace_file(self.path, content)
             flush_folder(self.path.parent)
-        except OSError as error:
-            raise ServiceFault(
-                "the list of what was forgotten cannot be written",
-                where=str(self.path),
-                got=error.strerror or str(error),
-                todo="nothing was removed; free disk space, or give this user write permission",
-            ) from error
 
 
 def forget_again(log: EventLog, forgotten: ForgottenList, state_dir: Path) -> int:
@@ -177,8 +149,9 @@ def remove_consignment(
 def _find_forgotten(log: EventLog, records: Sequence[ForgottenRecord]) -> dict[str, tuple[list[int], int]]:
     """Find the entries with content of the consignments of a list, from before they were forgotten: places and time by identifier."""
     until_us: dict[int, int] = {}
-    for each in (each for each in records if each.digest):
-        until_us[each.number] = max(until_us.get(each.number, 0), to_us(each.forgotten_at))
+    for each in records:
+        if each.digest is not None:
+            until_us[each.digest] = max(until_us.get(each.digest, 0), to_us(each.forgotten_at))
     places: dict[str, list[int]] = defaultdict(list)
     times: dict[str, int] = {}
     for sequence, name, digest, recorded_us in find_content(log, list(until_us)):
@@ -268,7 +241,7 @@ def forget_consignment(
                 todo="check the identifier; content that was deleted before needs nothing",
             )
         if isinstance(log, EventLog):
-            record = ForgottenRecord.of_consignment(log, consignment_id, read_clock_us())
+            record = ForgottenRecord(to_datetime(read_clock_us()), log.compute_digest(consignment_id))
             ForgottenList(settings.data_key_file).add([record])
             keys = build_key_reader(settings.state_dir, log.vault)
             remove_consignment(log, consignment_id, places, approval, keys)

@@ -15,7 +15,7 @@ from support.serving_examples import empty_state, publish, serving, settings_in
 from support.serving_past import APPROVAL, LATER, OLD, RECENT, WHO, WHY, forget_old, live
 from support.site import entries, run, told
 
-from consignments.errors import BadInput, BadSetting, ServiceFault
+from consignments.errors import BadInput, BadSetting, FileFault, ServiceFault
 from consignments.timestamps import to_us
 from features.history.data_keys import read_data_keys
 from serving.encryption.vault import Vault
@@ -96,7 +96,7 @@ def test_a_removal_that_was_killed_after_the_list_is_completed_by_the_next_start
 
     full, words = OSError("no space left on device"), "list .* cannot be written.*nothing was removed"
     for place, raised, fault, told_words in (
-        ("serving.state.forgetting.replace_file", full, ServiceFault, words),
+        ("serving.state.forgetting.replace_file", full, FileFault, words),
         ("serving.event_log.log.EventLog.redact", KeyboardInterrupt(), KeyboardInterrupt, None),
     ):
         with monkeypatch.context() as broken:

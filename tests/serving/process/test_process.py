@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from consignments.errors import ServiceFault
+from consignments.errors import FileFault, ServiceFault
 from serving.process.logging import MAX_LINES_PER_SECOND, MAX_QUEUED_LINES, QueuedStream, RateLimitedLogger
 from serving.process.side_process import NICENESS, build_command
 from serving.process.state_directory import lock_state
@@ -34,7 +34,7 @@ def test_a_disk_without_locks_is_no_other_process(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(fcntl, "flock", refuse)
     told = "the state directory cannot be locked; got No locks available"
-    with pytest.raises(ServiceFault, match=told), lock_state(tmp_path):
+    with pytest.raises(FileFault, match=told), lock_state(tmp_path):
         pass
 
 
