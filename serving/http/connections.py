@@ -95,7 +95,8 @@ class Connection(HttpToolsProtocol):
     def __init__(self, *args: Any, full: bool = False, **options: Any) -> None:
         super().__init__(*args, **options)
         self.closed, self._full = asyncio.Event(), full
-        self._head_open, self._head_bytes, self._may_be_large, self._discarded = True, 0, False, 0
+        self._head_open, self._head_bytes, self._may_be_large = True, 0, False
+        self._framing_bytes = self._discarded = 0
         self._timer: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
 
@@ -117,6 +118,7 @@ class Connection(HttpToolsProtocol):
             return
         self._unset_keepalive_if_required()
         self._may_be_large = self._head_bytes + len(data) > MAX_HEAD_BYTES
+        self._framing_bytes += len(data)
         try:
             self._parse(data)
         except httptools.HttpParserError as error:
@@ -125,8 +127,8 @@ class Connection(HttpToolsProtocol):
         if not self._head_open:
             if self.cycle.response_complete:
                 self._discarded += len(data)
-                if self._discarded > MAX_DISCARDED_BYTES:
-                    self.transport.abort()
+            if self._discarded > MAX_DISCARDED_BYTES or self._framing_bytes > MAX_HEAD_BYTES:
+                self.transport.abort()
             return
         self._head_bytes += len(data)
         if self._head_bytes > MAX_HEAD_BYTES:
@@ -139,13 +141,18 @@ class Connection(HttpToolsProtocol):
         self._head_open, self._head_bytes, self._discarded = True, 0, 0
         super().on_message_begin()
 
+    def on_body(self, body: bytes) -> None:
+        """Receive a part of a body; between two, and after the last one, only as much may come as in a head."""
+        self._framing_bytes = 0
+        super().on_body(body)
+
     def on_headers_complete(self) -> None:
         """Mark the end of a request's head, and refuse a head that is too large or that RFC 9112 forbids."""
         if self.parser.should_upgrade():
             if self.parser.get_method() == b"CONNECT":
                 raise ValueError("the service is not a proxy")
             return  # `_parse` repeats the request without the upgrade
-        self._head_open = False
+        self._head_open, self._framing_bytes = False, 0
         self._cancel_timer()
         refusal = find_head_fault(self.headers, self.parser.get_http_version())
         if self._may_be_large:
@@ -163,11 +170,7 @@ class Connection(HttpToolsProtocol):
             self.app = answering
         if self._full:
             self.cycle.keep_alive = False
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Add a field to the head; those of a trailer are discarded."""
-        if self._head_open:
-            super().on_header(name, value)
+        self.headers = []  # fields of a trailer are not those of the head
 
     def on_message_complete(self) -> None:
         """Mark the end of a request's body."""

@@ -184,39 +184,31 @@ def list_record_faults(
     body: bytes | msgspec.Raw, record: type[msgspec.Struct], root: str = "#"
 ) -> list[RecordFault]:
     """List the faults of an invalid record, at most MAX_FAULTS."""
-    return [*islice(_find_faults(body, record, root), MAX_FAULTS)]
+    with suppress(*DECODE_ERRORS):
+        return [*islice(_find_faults(msgspec.json.decode(body), record, root), MAX_FAULTS)]
+    return []
 
 
-def _find_faults(raw: bytes | msgspec.Raw, kind: Any, root: str) -> Iterator[RecordFault]:
+def _find_faults(value: Any, kind: Any, root: str) -> Iterator[RecordFault]:
     try:
-        msgspec.json.decode(raw, type=kind)
-        return
+        msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        first = build_fault(error, root, _list_choices(kind))
-    except DECODE_ERRORS:
-        return  # what is no JSON is refused before
-    parts = list(_find_part_faults(raw, kind, root))
-    yield from parts or [first]
+        parts = list(_find_part_faults(value, kind, root))
+        yield from parts or [build_fault(error, root, _list_choices(kind))]
 
 
-def _find_part_faults(raw: bytes | msgspec.Raw, kind: Any, root: str) -> Iterator[RecordFault]:
+def _find_part_faults(value: Any, kind: Any, root: str) -> Iterator[RecordFault]:
     """Find the faults within an object or a list; none if the value is something else."""
-    try:
-        for plain in _list_plain_types(kind):
-            if isinstance(plain, type) and issubclass(plain, msgspec.Struct):
-                yield from _find_field_faults(
-                    msgspec.json.decode(raw, type=dict[str, msgspec.Raw]), plain, root
-                )
-            elif get_origin(plain) in (tuple, list):
-                members = msgspec.json.decode(raw, type=list[msgspec.Raw])
-                for index, member in enumerate(members):
-                    yield from _find_faults(member, get_args(plain)[0], f"{root}/{index}")
-    except DECODE_ERRORS:
-        return
+    for plain in _list_plain_types(kind):
+        if isinstance(value, dict) and isinstance(plain, type) and issubclass(plain, msgspec.Struct):
+            yield from _find_field_faults(value, plain, root)
+        elif isinstance(value, list) and get_origin(plain) in (tuple, list):
+            for index, member in enumerate(value):
+                yield from _find_faults(member, get_args(plain)[0], f"{root}/{index}")
 
 
 def _find_field_faults(
-    values: dict[str, msgspec.Raw], record: type[msgspec.Struct], root: str
+    values: dict[str, Any], record: type[msgspec.Struct], root: str
 ) -> Iterator[RecordFault]:
     fields = {field.encode_name: field for field in msgspec.structs.fields(record)}
     for name, field in fields.items():

@@ -114,6 +114,17 @@ def test_fields_of_a_trailer_are_not_those_of_the_head(shared_running: Running) 
     assert b"from-the-trailer" not in answer
 
 
+@pytest.mark.parametrize("start", [b"0\r\nx: ", b"1;x="], ids=["trailer", "extension of a chunk"])
+def test_what_surrounds_a_body_may_be_no_larger_than_a_head(
+    shared_running: Running, monkeypatch: pytest.MonkeyPatch, start: bytes
+) -> None:
+    monkeypatch.setattr("serving.http.requests.BODY_SECONDS", 60.0)
+    with shared_running.connected() as connection:
+        connection.sendall(HEAD + CHUNKED + b"\r\n1\r\n{\r\n" + start)
+        with pytest.raises(OSError, match=r"reset|Broken"):
+            send_for_long(connection, b"x" * 10_000, pause_seconds=0.01)
+
+
 @pytest.mark.parametrize("is_announced", [True, False])
 def test_the_sender_of_a_large_body_sees_its_refusal(shared_running: Running, is_announced: bool) -> None:
     body = [b" " * 1_000_000] * 20
