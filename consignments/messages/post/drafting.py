@@ -8,12 +8,13 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import takewhile
+from itertools import combinations, takewhile
 from typing import Any, NamedTuple
 
 from consignments.countries import find_country
 from consignments.doubts import CURRENCIES
 from consignments.errors import MessageFault
+from consignments.goods.hs_headings import has_heading
 from consignments.identifiers import S10_FORM
 from consignments.messages.configuration import load_codes
 from consignments.messages.content.trees import TEXT, Node, decode_head
@@ -31,9 +32,11 @@ from consignments.messages.post.element_names import (
 )
 from consignments.messages.post.mapped import find_format, list_records
 from consignments.messages.post.mapping import parse_mapping
+from consignments.messages.post.unread import is_of_words
 
 Place = tuple[str, ...]
 """Names that lead from the message to an element; a role is a condition, as in `party[role=sh]`."""
+AMOUNTS = ("value", "net_weight_kg", "quantity")
 CUSTOMS_FACTS = {"hs_code", "origin_country"}
 SIDES = ("sender", "consignee")
 """The order of two parties that nothing else tells apart."""
@@ -156,9 +159,13 @@ class _Drafter:
     def __init__(self, samples: Samples, written: Mapping[str, str]) -> None:
         self._samples, self._written = samples, written
         self._unused = [(_quote(clean_text(name) or "?"), "") for name in sorted(samples.unreadable)]
+        self._by_value: set[Place] = set()
+        self._guess_sides()
         self._meanings = {place: self._read_meaning(place) for place in samples.values}
+        self._read_values()
         self._items = self._find_items()
         self._complete_sides()
+        self._complete_amounts()
         self._each = self._find_each()
         self._record: dict[str, Guess] = {}
         self._goods: dict[str, Guess] = {}
@@ -177,6 +184,55 @@ class _Drafter:
         meaning = read_place([*map(self._write_name, place)])
         sides = [side for part, side in self._samples.guessed_sides.items() if part in place]
         return meaning._replace(side=sides[0]) if sides and meaning.side is None else meaning
+
+    def _guess_sides(self) -> None:
+        """Read the first two groups that are alike as the parties, if no name in the samples says which element is one."""
+        places = list(self._samples.values)
+        if any(self._read_meaning(place).is_of_party for place in places):
+            return
+        groups: dict[Place, set[str]] = defaultdict(set)
+        for place in places:
+            groups[place[:-1]].add(place[-1])
+        for first, second in combinations(filter(None, groups), 2):
+            if first[:-1] == second[:-1] and len(groups[first] & groups[second]) >= WHOLE_PARTY:
+                self._samples.guessed_sides |= dict(zip((first[-1], second[-1]), SIDES, strict=True))
+                return
+
+    def _read_values(self) -> None:
+        """Read elements that no name explains by the form of their values, if they may be of a party, or of a group of goods."""
+        known: dict[tuple[Place, str | None], set[str | None]] = defaultdict(set)
+        for place, meaning in self._meanings.items():
+            known[place[:-1], meaning.side].add(meaning.fact)
+        of_parties = {group for group, side in known if side}
+        for fact, has_form in FORMS:
+            for place, (named, side, _) in self._meanings.items():
+                group, values = place[:-1], self._samples.list_given(place)
+                facts = known[group, side]
+                is_open = side in SIDES if fact in PARTY_FACTS else side is None
+                if fact in GOODS_FACTS:
+                    is_open = group not in of_parties
+                if fact == "description":
+                    is_open &= "hs_code" in facts or self._samples.repeats[group] > 1
+                is_role = group and f"[{place[-1]}=" in group[-1]
+                is_new = named is None and fact not in facts and not is_role
+                if is_open and is_new and values and all(map(has_form, values)):
+                    facts.add(fact)
+                    self._by_value.add(place)
+                    self._meanings[place] = PlaceMeaning(fact, side, False)
+
+    def _complete_amounts(self) -> None:
+        """Read the only number in the goods that no name explains as the only amount that they lack."""
+        inside = {place: each.fact for place, each in self._meanings.items() if self._is_in_items(place)}
+        columns = {index_columns("item_columns").get(fact or "") for fact in inside.values()}
+        lacking = [column for column in AMOUNTS if column not in columns]
+        numbers = [place for place, fact in inside.items() if fact is None and self._is_number(place)]
+        if len(lacking) == len(numbers) == 1:
+            (fact, *_) = load_words()["item_columns"][lacking[0]]
+            self._meanings[numbers[0]] = PlaceMeaning(fact, None, False)
+
+    def _is_number(self, place: Place) -> bool:
+        values = self._samples.list_given(place)
+        return bool(values) and all(parse_number(value, Doubts()) is not None for value in values)
 
     def _complete_sides(self) -> None:
         """Read facts of a party that is not named as those of the party that lacks them."""
@@ -257,6 +313,8 @@ class _Drafter:
                 of_party = meaning.side and index_columns("party_columns").get(meaning.fact)
                 columns = index_columns("item_columns" if inside else "record_columns")
                 column = f"{meaning.side}_{of_party}" if of_party else columns.get(meaning.fact)
+                if self._items and not inside and meaning.fact in GOODS_FACTS and place in self._by_value:
+                    column = None
             value = next(iter(self._samples.list_given(place)), "")
             if column is None or not fits(column, value) or len(self._spell(place)) > MAX_PATH:
                 self._unused.append((self._spell(place), value))
@@ -325,14 +383,14 @@ class _Drafter:
         if not guess.value:
             return "no value in the samples"
         if any(part in self._samples.guessed_sides for place in guess.places for part in place):
-            return "which code is the sender's?"
+            return "which party is the sender?"
         if guess.column in ("nature", "service", "payment"):
             codes = load_codes("post/default_codes", guess.column)
             values = {value for place in guess.places for value in self._samples.list_given(place)}
             strange = sorted(value for value in values if value.lower() not in codes)
             return f"what does {strange[0]} mean? see [codes.{guess.column}]" if strange else ""
         is_certain = all(self._meanings[place].certain for place in guess.places)
-        return "" if is_certain or guess.column == "consignment_id" else "by its place alone"
+        return "" if is_certain or guess.column == "consignment_id" else "by its place or value alone"
 
     # --- units
 
@@ -432,6 +490,30 @@ SHAPES: dict[str, Callable[[str], Any]] = {
     ),
 }
 """Form of the values of a column, by its whole name or its end."""
+
+
+def _is_country_code(text: str) -> bool:
+    return len(text) == 2 and text.isupper() and not get_unit_factor(text) and find_country(text) is not None
+
+
+PARTY_FACTS = ("email", "country", "phone", "postcode", "address", "name", "city")
+GOODS_FACTS = ("hs_code", "origin_country", "description")
+FORMS: list[tuple[str, Callable[[str], Any]]] = [
+    ("email", re.compile(r"\S+@\S+").fullmatch),
+    ("country", _is_country_code),
+    ("phone", re.compile(r"[+(]?(?:\d[\s()./+-]*){9,15}").fullmatch),
+    ("postcode", re.compile(r"(?=.*\d)[A-Z\d][A-Z\d -]{2,9}").fullmatch),
+    ("address", re.compile(r"(?=.*\d).*[^\W\d]{2}.*").fullmatch),
+    ("name", is_of_words),
+    ("city", is_of_words),
+    ("currency", CURRENCIES.__contains__),
+    ("date", re.compile(r"\d{4}-\d\d-\d\d(?:[T ].*)?").fullmatch),
+    ("nature", lambda text: is_of_words(text) and text.lower() in load_codes("post/default_codes", "nature")),
+    ("hs_code", lambda text: HS_CODE.fullmatch(text) and len(text) > 5 and has_heading(text)),
+    ("origin_country", _is_country_code),
+    ("description", is_of_words),
+]
+"""Form of the values of a fact whose name nobody knows, the plainest first; those of parties, of a declaration and of goods."""
 
 
 def fits(column: str, value: str) -> bool:

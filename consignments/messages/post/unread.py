@@ -43,7 +43,7 @@ NO_WORDS = re.compile(r"true|false|\S*\d\S*|\S*(?:@|://)\S*", re.IGNORECASE)
 """Flags, codes with digits, and addresses of mail and web."""
 MAX_LEVELS = 8
 """So many of the last names that lead to an element say what it is."""
-MAX_NAMED, MAX_NAME_CHARACTERS = 5, 80
+MAX_NAMED, MAX_NAME_CHARACTERS = 8, 80
 
 
 class Leaf(NamedTuple):
@@ -70,7 +70,7 @@ class Leaf(NamedTuple):
         party = index_columns("party_columns").get(fact or "")
         if side is not None and party:
             return f"{side}_{party}" not in known
-        if fact in (None, "name") and _is_of_words(self.text):
+        if fact in (None, "name") and is_of_words(self.text):
             return True
         if fact is None and len(self.text) > 5 and has_heading(self.text):
             return "hs_code" not in known
@@ -128,7 +128,7 @@ def describes_goods(root: Node, answers: Collection[str]) -> bool:
     return False
 
 
-def _is_of_words(text: str) -> bool:
+def is_of_words(text: str) -> bool:
     """Check whether a text is of words, and not a code, a number, a moment or an address."""
     if WORDS.search(text) is None or NO_WORDS.fullmatch(text) or get_unit_factor(text) is not None:
         return False

@@ -74,6 +74,47 @@ def test_parties_told_apart_by_a_code_are_marked_if_the_code_does_not_spell_it()
     assert all(guess.doubt for guess in draft.record if guess.column.startswith(("sender", "consignee")))
 
 
+def test_elements_with_names_that_nobody_knows_are_read_by_their_values_and_marked() -> None:
+    sender = {
+        "qa": "Ann Lee",
+        "qb": "1 Mill Lane",
+        "qc": "GB",
+        "qd": "ann@mail.example",
+        "qe": "+441215002500",
+    }
+    consignee = {"qa": "Kim Minji", "qb": "110 Sejong-daero", "qc": "KR", "qg": "04524", "qf": "Seoul"}
+    goods = [
+        {"ga": "LED lamp", "gb": "940542", "gc": "CN", "gd": 7},
+        {"ga": "tea", "gb": "090210", "gc": "IN"},
+    ]
+    parcel = {
+        "xa": "RB123456785GB",
+        "xb": sender,
+        "xc": consignee,
+        "xd": goods,
+        "xe": "EUR",
+        "xf": "2026-03-09",
+    }
+    content = json.dumps({"xx": [parcel]}).encode()
+    draft = draft_mapping([("one", content)])
+    (only,) = read(draft, content)
+    given = only.fields | {"issued_at": only.issued_at and only.issued_at.isoformat()[:10]}
+    assert " ".join(given[guess.column] for guess in draft.record) == (
+        "Ann Lee 1 Mill Lane GB ann@mail.example +441215002500 Kim Minji 110 Sejong-daero KR 04524 Seoul EUR 2026-03-09 RB123456785GB"
+    )
+    assert [(item["description"], item["hs_code"], item["origin_country"]) for item in given["items"]] == [
+        ("LED lamp", "940542", "CN"),
+        ("tea", "090210", "IN"),
+    ]
+    assert all(guess.doubt for guess in (*draft.record[:-1], *draft.items))
+
+
+def test_the_only_number_that_no_name_explains_is_the_amount_that_goods_lack() -> None:
+    unknown = FRENCH.replace(b"Quantite", b"Zork")
+    first, _ = read(draft_mapping([("one", unknown)]), unknown)
+    assert [item["quantity"] for item in first.fields["items"]] == [2.0, 1.0]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "written"),
     [
