@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from support.examples import day, make_consignment
-from support.serving_examples import on_day_20
+from support.serving_examples import SetClock
 
 from consignments.exchange.documents import Feedback, Seizure, Warning, Withdrawal
 from features.indicators.operation_keys import OperationKey
@@ -18,15 +18,12 @@ SECOND_US = 1_000_000
 VALID = {"issued_at": day(-3), "expires_at": day(60)}
 
 
-class Ticking:
+class Ticking(SetClock):
     """A clock that goes on by a second at each look."""
 
-    def __init__(self) -> None:
-        self._now_us = on_day_20()
-
     def __call__(self) -> int:
-        self._now_us += SECOND_US
-        return self._now_us
+        self.now_us += SECOND_US
+        return self.now_us
 
 
 class ExchangePartner:

@@ -168,6 +168,16 @@ def on_day_20() -> int:
     return to_us(day(20))
 
 
+class SetClock:
+    """A clock that a test sets; it begins like the clock of the tests."""
+
+    def __init__(self) -> None:
+        self.now_us = on_day_20()
+
+    def __call__(self) -> int:
+        return self.now_us
+
+
 async def listen_in_loop(app: App) -> tuple[asyncio.Server, set[HttpToolsProtocol]]:
     """Listen on a free port of 127.0.0.1 with the connections of the service, which are given too, in the loop that runs."""
     server = build_server(app)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from support.examples import day, make_outcome
-from support.serving_examples import Client, publish, serving, settings_in
+from support.serving_examples import Client, SetClock, publish, serving, settings_in
 
 from consignments.timestamps import to_us
 from serving.state.forgetting import RetentionApproval, RetentionResult, forget
@@ -19,16 +19,6 @@ BEFORE = LATER - 380
 """The day before which all is forgotten: in the month after that of the old consignments."""
 
 
-class Clock:
-    """The service's clock, which the test moves."""
-
-    def __init__(self) -> None:
-        self.date = day(0)
-
-    def __call__(self) -> int:
-        return to_us(self.date)
-
-
 def live(client: Client, begins: float, names: range) -> None:
     """Consignments of few senders, each with an outcome at once."""
     for place, number in enumerate(names):
@@ -41,14 +31,14 @@ def live(client: Client, begins: float, names: range) -> None:
 def make_past(folder: Path, bundle: Path) -> Path:
     """Make a log of old consignments, and of later ones of the same senders, the last of them more than a year later."""
     publish(folder, bundle, "1")
-    clock = Clock()
+    clock = SetClock()
     with serving(settings_in(folder), clock) as client:
-        clock.date = day(OLD)
+        clock.now_us = to_us(day(OLD))
         live(client, 0, range(OLD))
-        clock.date = day(205)
+        clock.now_us = to_us(day(205))
         live(client, 200, range(100, 100 + BETWEEN))
         for place in range(LAST):
-            clock.date = day(LATER + place + 1)
+            clock.now_us = to_us(day(LATER + place + 1))
             live(client, LATER + place, range(OLD + place, OLD + place + 1))
     return folder
 

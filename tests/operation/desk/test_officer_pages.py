@@ -19,7 +19,7 @@ from support.officer import (
     serving_desk,
     write_keys,
 )
-from support.serving_examples import Client, bear, settings_in
+from support.serving_examples import Client, SetClock, bear, settings_in
 from support.site import Site, entries
 
 from consignments.errors import ServiceFault
@@ -40,17 +40,7 @@ SELECT = {
 }  # fmt: skip
 
 
-class Hour:
-    """A clock that a test can set."""
-
-    def __init__(self) -> None:
-        self.now_us = to_us(day(20))
-
-    def __call__(self) -> int:
-        return self.now_us
-
-
-HOUR = Hour()
+HOUR = SetClock()
 
 
 @pytest.fixture(scope="module")
