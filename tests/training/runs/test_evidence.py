@@ -20,6 +20,7 @@ from training.runs.evidence import (
 )
 
 BUNDLE = {"bundle": "1" * 64}
+SCORES, LEAKS = "scores/deployed.parquet", "tables/leaks.json"
 AT = datetime(2025, 1, 1, tzinfo=UTC)
 EVALUATOR = Approver("an evaluator", SECOND.public.text, role="evaluator")
 APPROVERS = Approvers([Approver("a reviewer", REVIEWER.public.text), EVALUATOR])
@@ -30,7 +31,7 @@ class Run:
 
     def __init__(self, folder):
         self.registry, self.folder = Registry(create_store(folder)), folder / "run"
-        for name in ("scores/deployed.parquet", "tables/leaks.json", "tables/gate.json"):
+        for name in (SCORES, LEAKS, "tables/gate.json"):
             self.write(name, b"{}")
         self.evidence = Evidence("training", "nps", BUNDLE, self.hash_files(), "data", "2" * 64, as_of=AT)
         self.sign(self.evidence, SECOND)
@@ -42,6 +43,13 @@ class Run:
     def change(self, name, **values):
         """Replace values of a JSON file."""
         self.write(name, json.dumps(self.read(name) | values).encode())
+
+    def remove(self, name):
+        (self.folder / name).unlink()
+
+    def name_file(self, name):
+        """Let the evidence name a file."""
+        self.change(EVIDENCE_FILE, files={name: "0" * 64})
 
     def read(self, name):
         return json.loads((self.folder / name).read_bytes())
@@ -69,7 +77,7 @@ def run(tmp_path):
 
 
 def test_a_run_without_evidence_is_told_so(run):
-    (run.folder / EVIDENCE_FILE).unlink()
+    run.remove(EVIDENCE_FILE)
     assert run.fetch() == RunEvidence(None, {}, None, "the run has no evidence.json")
 
 
@@ -79,13 +87,9 @@ def test_a_conclusion_is_no_evidence(run):
     assert run.fetch().signer == "an evaluator"
 
 
-def swap_scores(run):
-    run.write("scores/deployed.parquet", b"better scores")
-
-
 def edit_evidence(run, key=None):
     """Swap the scores, and let the evidence name the new ones; without a key the signature stays."""
-    swap_scores(run)
+    run.write(SCORES, b"better scores")
     run.sign(msgspec.structs.replace(run.evidence, files=run.hash_files()), key)
 
 
@@ -99,32 +103,24 @@ def edit_both(run):
 ALTERED = "scores/deployed.parquet was altered: evidence.json names another file"
 NOBODY, UNLIKE = "no signature of an approver or evaluator", "evidence.json is not what was signed"
 UNREADABLE = "evidence.json cannot be read"
+OF_A_PROMOTION = json.dumps(sign_record().sign(REVIEWER).to_envelope()).encode()
 FORGERIES = {
-    "scores swapped": (swap_scores, ALTERED),
-    "a table removed": (
-        lambda run: (run.folder / "tables/leaks.json").unlink(),
-        "tables/leaks.json is missing",
-    ),
-    "evidence edited": (edit_evidence, UNLIKE),
-    "evidence and envelope edited": (edit_both, NOBODY),
+    "scores swapped": (Run.write, (SCORES, b"better scores"), ALTERED),
+    "a table removed": (Run.remove, (LEAKS,), "tables/leaks.json is missing"),
+    "evidence edited": (edit_evidence, (), UNLIKE),
+    "evidence and envelope edited": (edit_both, (), NOBODY),
     # A partner of the exchange is a stranger here: partners are in another file.
-    "signed by a stranger": (lambda run: edit_evidence(run, STRANGER), NOBODY),
-    "signature of a promotion": (
-        lambda run: run.change(SIGNATURE_FILE, **sign_record().sign(REVIEWER).to_envelope()),
-        UNLIKE,
-    ),
-    "signature that is nonsense": (lambda run: run.write(SIGNATURE_FILE, b"{}"), f"{SIGNATURE_FILE} cannot"),
-    "evidence that is nonsense": (lambda run: run.write(EVIDENCE_FILE, b"[]"), UNREADABLE),
-    "a file elsewhere": (
-        lambda run: run.change(EVIDENCE_FILE, files={"../../secret.json": "0" * 64}),
-        UNREADABLE,
-    ),
+    "signed by a stranger": (edit_evidence, (STRANGER,), NOBODY),
+    "signature of a promotion": (Run.write, (SIGNATURE_FILE, OF_A_PROMOTION), UNLIKE),
+    "signature that is nonsense": (Run.write, (SIGNATURE_FILE, b"{}"), f"{SIGNATURE_FILE} cannot"),
+    "evidence that is nonsense": (Run.write, (EVIDENCE_FILE, b"[]"), UNREADABLE),
+    "a file elsewhere": (Run.name_file, ("../../secret.json",), UNREADABLE),
 }
 
 
-@pytest.mark.parametrize(("forge", "doubt"), FORGERIES.values(), ids=FORGERIES)
-def test_forged_evidence_has_no_signer(run, forge, doubt):
-    forge(run)
+@pytest.mark.parametrize(("forge", "given", "doubt"), FORGERIES.values(), ids=FORGERIES)
+def test_forged_evidence_has_no_signer(run, forge, given, doubt):
+    forge(run, *given)
     found = run.fetch()
     assert found.signer is None
     assert doubt in found.doubt
