@@ -32,12 +32,6 @@ def values(pipeline=PIPELINE, **changes):
     return describe_by_name(pipeline, pipeline.record_type(**fields, **extra))
 
 
-def list_flags(group, **changes):
-    """List the features of a group that are 1."""
-    found = {name for name, value in values(**changes).items() if name.startswith(group) and value == 1}
-    return {name.removeprefix(f"{group}.") for name in found}
-
-
 MISSING = {f"{side}{what}_missing" for side in ("sender", "consignee") for what in ("", "_email")}
 
 
@@ -52,7 +46,8 @@ MISSING = {f"{side}{what}_missing" for side in ("sender", "consignee") for what 
     ],
 )
 def test_only_what_holds_is_flagged(group, changes, flags):
-    assert list_flags(group, **changes) == flags
+    found = {name for name, value in values(**changes).items() if name.startswith(group) and value == 1}
+    assert {name.removeprefix(f"{group}.") for name in found} == flags
 
 
 @pytest.mark.parametrize("case", read_cases("feature_values"))

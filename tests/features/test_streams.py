@@ -70,17 +70,13 @@ def world(tables: Tables, piece_rows: int = 100) -> FeatureInputs:
     return FeatureInputs(rows, outcomes=tables.outcomes, alerts=tables.alerts)
 
 
-def together(pieces: Iterator[FeatureChunk]) -> tuple[Rows, list[str]]:
-    given_on = list(pieces)
-    names = [name for piece in given_on for name in piece.context.column("consignment_id").to_pylist()]
-    assert all(len(piece.context) == len(piece.X) for piece in given_on)
-    return np.concatenate([piece.X for piece in given_on]), names
-
-
 def assert_same(pieces: Iterator[FeatureChunk], X: Rows, names: "pd.Series[str]") -> None:
-    read, read_names = together(pieces)
-    np.testing.assert_array_equal(read.view(np.uint32), X.view(np.uint32))
-    assert read_names == names.tolist()
+    read = list(pieces)
+    assert all(len(piece.context) == len(piece.X) for piece in read)
+    rows = np.concatenate([piece.X for piece in read])
+    np.testing.assert_array_equal(rows.view(np.uint32), X.view(np.uint32))
+    found = [name for piece in read for name in piece.context.column("consignment_id").to_pylist()]
+    assert found == names.tolist()
 
 
 @settings(max_examples=6)

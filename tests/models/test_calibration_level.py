@@ -7,15 +7,11 @@ from models.calibration import MIN_RANDOM_POSITIVES, Calibration
 from models.fitting.calibration import anchor_calibration, estimate_level
 
 
-def draw(rng: np.random.Generator, count: int, true_over_promised: float) -> tuple[np.ndarray, np.ndarray]:
-    """Scores of random inspections, and results by scores that promise another number of positives."""
-    promised = rng.beta(0.3, 12.0, count)
-    return promised, rng.random(count) < promised * true_over_promised
-
-
 @pytest.mark.parametrize("factor", [0.25, 0.5, 1.0])
 def test_many_random_inspections_bring_the_promise_to_the_truth(factor: float) -> None:
-    promised, positive = draw(np.random.default_rng(1), 12_000, factor)
+    rng = np.random.default_rng(1)
+    promised = rng.beta(0.3, 12.0, 12_000)
+    positive = rng.random(12_000) < promised * factor
     level = estimate_level(promised, positive)
     shifted = 1 / (1 + np.exp(-(np.log(promised / (1 - promised)) + level.shift)))
     assert level.positives >= MIN_RANDOM_POSITIVES

@@ -12,10 +12,10 @@ CONFIG: TrainConfig = parse_config({"model": {"trees": 15, "rows_in_leaf": 10}})
 
 def made_origins(count: int = 2, rows: int = 600, spec: Spec = SPEC) -> list[RollingOrigin]:
     """Make origins whose first features tell; every fifth training row is background."""
-    return [_origin(10 * place, rows, spec) for place in range(count)]
-
-
-def _origin(seed: int, rows: int, spec: Spec) -> RollingOrigin:
-    train, window = make_rows(seed + 1, rows), make_rows(seed + 2, rows)
-    background = (np.arange(rows) % 5 == 0) & (train.y == 0)
-    return RollingOrigin(train, background, window._replace(weight=np.ones(rows)), np.arange(rows) % 28, spec)
+    origins, number = list[RollingOrigin](), np.arange(rows)
+    for seed in range(0, 10 * count, 10):
+        train, window = make_rows(seed + 1, rows), make_rows(seed + 2, rows)
+        background = (number % 5 == 0) & (train.y == 0)
+        even = window._replace(weight=np.ones(rows))
+        origins.append(RollingOrigin(train, background, even, number % 28, spec))
+    return origins

@@ -4,10 +4,11 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
-from support.examples import MONDAY, day, make_consignment, make_outcome
+from support.examples import MONDAY, make_consignment, make_outcome
 
 from consignments.records import Consignment, Outcome
 from consignments.tables import build_frame, check_frame
+from consignments.timestamps import to_us
 from features.batch import FeatureMatrix, FeatureParameters, Tables
 from features.spec import Feature, Spec
 from features.streams import FeatureInputs, compute_feature_matrix
@@ -72,13 +73,9 @@ def test_tables_of_a_log_end_at_a_place_of_the_log() -> None:
         given.consignments.assign(sequence=np.arange(ROWS)),
         given.outcomes.assign(sequence=ROWS + np.arange(ROWS)),
     )
-    seen, _ = get_inputs_as_of(FeatureInputs.from_tables(logged), TimeCutoff(day_us(0.0), ROWS + 4))
+    seen, _ = get_inputs_as_of(FeatureInputs.from_tables(logged), TimeCutoff(to_us(MONDAY), ROWS + 4))
     assert seen.outcomes is not None
     assert (len(seen.consignments), len(seen.outcomes)) == (ROWS, 5)
-
-
-def day_us(days: float) -> int:
-    return int(day(days).timestamp()) * 1_000_000
 
 
 @pytest.mark.parametrize(("delay", "share"), [(timedelta(minutes=1), 0.0), (timedelta(0), 1.0)])

@@ -38,13 +38,6 @@ class Model:
         return np.nan_to_num(X[:, self._place].astype(np.float64))
 
 
-def described(records):
-    X = np.zeros((len(records), len(PIPELINE.spec)), dtype=np.float32)
-    PIPELINE.fill_rows(records, X)
-    X[:, PIPELINE.history_at :] = 7.0
-    return X
-
-
 PEOPLE = [
     make_consignment(f"C{n}", consignee_name=name)
     for n, name in enumerate(["Kim Min-su", "KIM", "김민수", "Jo 2"])
@@ -55,7 +48,10 @@ CODES = ("0VKY2BR", "QLRUBN9", "QLRUBNX", "7711-A2")
 
 
 def measured(feature, records=PEOPLE):
-    return measure_name_swaps(records, described(records), Model(feature), CONFIG, FITTED)
+    X = np.zeros((len(records), len(PIPELINE.spec)), dtype=np.float32)
+    PIPELINE.fill_rows(records, X)
+    X[:, PIPELINE.history_at :] = 7.0
+    return measure_name_swaps(records, X, Model(feature), CONFIG, FITTED)
 
 
 def test_a_score_that_reads_no_name_does_not_move():

@@ -15,11 +15,6 @@ from training.evaluation.stored_scores import (
 STORED = build_stored_scores()
 
 
-def judge(**columns):
-    frame = STORED.frame.assign(**{name: STORED.frame[of] for name, of in columns.items()})
-    return judge_recipe(evaluate_recipe(StoredScores(frame), QUICK), "nps")
-
-
 @pytest.mark.parametrize(
     ("columns", "word"),
     [
@@ -30,7 +25,8 @@ def judge(**columns):
     ids=["finds more than the rules", "random", "equal to the rules"],
 )
 def test_the_word_is_that_of_the_paired_difference_after_the_counts(columns, word):
-    found = judge(**columns)
+    frame = STORED.frame.assign(**{name: STORED.frame[of] for name, of in columns.items()})
+    found = judge_recipe(evaluate_recipe(StoredScores(frame), QUICK), "nps")
     assert found.name == word
     counted, estimated = found.sentences
     assert "the fixed rules rank " in counted

@@ -14,13 +14,9 @@ from training.fitting.rolling_origin import (
 )
 
 
-def found(*above):
-    return DetectionRanks(np.array(above), np.zeros(len(above), dtype=np.int64), np.arange(len(above)))
-
-
 def test_a_find_is_worth_one_at_the_top_and_nothing_at_the_bottom():
-    worth = found(0.0005, 0.001, 0.0316227766, 1.0).worth
-    assert worth.tolist() == pytest.approx([1.0, 1.0, 0.5, 0.0])
+    ranks = DetectionRanks(np.array([0.0005, 0.001, 0.0316227766, 1.0]), np.zeros(4, np.int64), np.arange(4))
+    assert ranks.worth.tolist() == pytest.approx([1.0, 1.0, 0.5, 0.0])
 
 
 def test_a_fit_finds_more_than_chance_and_one_without_what_tells_finds_less():

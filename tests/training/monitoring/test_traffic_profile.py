@@ -22,19 +22,6 @@ SPEC = Spec([COUNT, Feature("category.service", "code", "s", "Service", fitted=T
 F32 = np.float32
 
 
-def seen(records: list[Consignment], X: list[list[float]], score: list[float]) -> ScoredTraffic:
-    frame = check_frame(build_frame(records, Consignment), Consignment).frame
-    return ScoredTraffic(frame, np.array(X, dtype=F32), SPEC, np.array(score), FeatureConfig())
-
-
-def small() -> ScoredTraffic:
-    records = [
-        make_consignment(f"C{n}", received_at=day(n // 2), office=("Incheon", "Busan")[n % 2], hs_code=None)
-        for n in range(8)
-    ]
-    return seen(records, [[n % 3, n % 2] for n in range(8)], [n / 10 for n in range(8)])
-
-
 def test_a_feature_of_few_values_has_a_bin_for_each_and_for_what_was_never_there() -> None:
     edges = compute_bin_edges(COUNT, np.array([1, 3, 3, np.nan], dtype=F32))
     places = assign_bins(np.array([0, 1, 3, 99, np.nan], dtype=F32), edges)
@@ -49,7 +36,14 @@ def test_a_feature_of_many_values_has_bins_of_equal_counts() -> None:
 
 
 def test_a_portrait_counts_what_is_there() -> None:
-    portrait = build_traffic_profile(small(), capacity=1)
+    records = [
+        make_consignment(f"C{n}", received_at=day(n // 2), office=("Incheon", "Busan")[n % 2], hs_code=None)
+        for n in range(8)
+    ]
+    frame = check_frame(build_frame(records, Consignment), Consignment).frame
+    X = np.array([[n % 3, n % 2] for n in range(8)], dtype=F32)
+    traffic = ScoredTraffic(frame, X, SPEC, np.arange(8) / 10, FeatureConfig())
+    portrait = build_traffic_profile(traffic, capacity=1)
     assert (portrait.first_day, portrait.days, portrait.channels) == ("2024-03-04", 4, {"postal": 8})
     assert [sum(counts) for counts in portrait.features["postal"]] == [8, 8]
     assert portrait.means["postal"] == pytest.approx([0.875, 0.5])

@@ -16,12 +16,8 @@ def findings():
     return compute_results(contest())
 
 
-def run(findings, policy, seed):
-    return findings.runs.set_index(["policy", "seed"]).loc[(policy, seed)]
-
-
 def test_finds_are_counted_after_the_warm_up_and_within_the_capacity_and_weeks_add_up(findings):
-    mine = run(findings, "greedy", 1)
+    mine = findings.runs.set_index(["policy", "seed"]).loc[("greedy", 1)]
     assert (mine["found"], mine["opened"], mine["sent"], mine["found_on_tips"]) == (1, 6, 3, 1)
     shares = mine["hit_rate"], mine["offence_rate"], mine["share_of_oracle"]
     assert shares == pytest.approx((1 / 6, 4 / 6, 1 / 3))
