@@ -417,18 +417,13 @@ CONVERTERS: dict[str, tuple[Callable[[Any], Any], str]] = {
 
 def adopt_spellings(given: pd.DataFrame, known: pd.Series) -> pd.DataFrame:
     """Return a table whose identifiers have the spelling of known ones with the same normal form, of which the first counts."""
-    names = normalize_array(pa.array(known)).cast(TEXT)
-    strange = ~to_mask(pc.is_in(normalize_array(pa.array(given[IDENTIFIER])).cast(TEXT), names))
-    if not strange.any():
+    own = given[IDENTIFIER]
+    if own.isin(known).all():
         return given
-    spellings = dict(zip(normalize_names(names).to_pylist()[::-1], names.to_pylist()[::-1], strict=True))
-    sent = given.loc[strange, IDENTIFIER].tolist()
-    found = [spellings.get(normalize_identifier(name), name) for name in sent]
-    if found == sent:
-        return given
-    changed = given.copy()
-    changed.loc[strange, IDENTIFIER] = found
-    return changed
+    spellings = pd.Series(known.array, index=normalize_column(known).to_pylist())
+    first = spellings[~spellings.index.duplicated()]
+    found = first.reindex(normalize_column(own).to_pylist()).set_axis(own.index)
+    return given.assign(**{IDENTIFIER: own.where(own.isin(known) | found.isna(), found)})
 
 
 def unify_spellings(frame: pd.DataFrame) -> pd.DataFrame:

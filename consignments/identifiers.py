@@ -83,6 +83,7 @@ def format_awb_number(text: str) -> str:
     return text if awb is None else awb.number
 
 
+@lru_cache(maxsize=1024)  # one request asks several times for the same
 def normalize_identifier(identifier: str) -> str:
     """Return the form in which identifiers of consignments are compared.
 
@@ -91,11 +92,6 @@ def normalize_identifier(identifier: str) -> str:
     """
     if identifier.isascii() and identifier.isalnum() and identifier.isupper():
         return identifier
-    return _normalize(identifier)
-
-
-@lru_cache(maxsize=1024)  # one request asks several times for the same
-def _normalize(identifier: str) -> str:
     text = unicodedata.normalize("NFC", identifier).strip()
     if not text:
         return identifier

@@ -47,13 +47,13 @@ class WorkerPool:
             yield from map(work, pieces)
             return
         waiting: deque[Future[B]] = deque()
-        for piece in pieces:
-            with explain_lost_process():
+        with explain_lost_process():
+            for piece in pieces:
                 waiting.append(self._pool.submit(work, piece))
-            if len(waiting) > CHUNKS_AHEAD * self.jobs:
-                yield _get_result(waiting.popleft())
-        while waiting:
-            yield _get_result(waiting.popleft())
+                if len(waiting) > CHUNKS_AHEAD * self.jobs:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
 
 
 def end_with_parent(parent: int) -> None:
@@ -65,11 +65,6 @@ def end_with_parent(parent: int) -> None:
         os._exit(1)
 
     Thread(target=watch, daemon=True).start()
-
-
-def _get_result(future: Future[B]) -> B:
-    with explain_lost_process():
-        return future.result()
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from shutil import rmtree
 
@@ -15,10 +15,10 @@ from consignments.files.whole_files import PRIVATE_FOLDER_MODE
 def lock_folder(folder: Path, what: str) -> Iterator[None]:
     """Keep other runs that write `what` out of a folder; the system ends the lock with the process."""
     todo = "correct its rights, or choose a file system that has locks"
-    with explain_failure("the folder cannot be locked", folder, todo):
-        descriptor = os.open(folder, os.O_RDONLY)
-    try:
+    with ExitStack() as held:
         with explain_failure("the folder cannot be locked", folder, todo):
+            descriptor = os.open(folder, os.O_RDONLY)
+            held.callback(os.close, descriptor)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -26,8 +26,6 @@ def lock_folder(folder: Path, what: str) -> Iterator[None]:
                     f"another run is writing this {what}", where=str(folder), todo="wait until it has ended"
                 ) from error
         yield
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from consignments.messages.air.waybills import (
     read_waybill_number,
     settle_charges,
 )
+from consignments.messages.configuration import load_codes
 from consignments.messages.content.values import (
     Doubts,
     Fields,
@@ -49,11 +50,7 @@ from consignments.messages.parsed import (
 )
 from consignments.messages.xml_parsing import Element, get_local_name, parse_xml
 
-PURPOSES: dict[str, Purpose] = {
-    **dict.fromkeys(("creation", "create", "original", "9"), "create"),
-    **dict.fromkeys(("update", "change", "replace", "4", "5"), "update"),
-    **dict.fromkeys(("deletion", "delete", "cancellation", "1", "3"), "delete"),
-}
+PURPOSES: dict[str, Purpose] = load_codes("air/cargo_xml", "purposes")
 """By what stands in PurposeCode, in any case; the digits are those of UN/EDIFACT 1225."""
 LEVELS: dict[str | None, Level] = {"740": "direct", "741": "master"}
 """Level of a waybill by its type code (UN/EDIFACT 1001)."""

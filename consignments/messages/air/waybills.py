@@ -74,12 +74,6 @@ def identify_by_content(fields: dict[str, Any]) -> str:
 FLIGHT_FORM = re.compile(r"([A-Z0-9]{2}) ?\d{1,4}[A-Z]?$")
 """A flight number, led by the airline's two characters."""
 CONSOLIDATION_FORM = re.compile(r"\bCONSOL(?:S|\.|IDAT\w*)?(?![A-Z])", re.IGNORECASE)
-CITY_COUNTRIES = {
-    "BJS": "CN", "BUE": "AR", "BUH": "RO", "CHI": "US", "DTT": "US", "JKT": "ID", "LON": "GB", "MIL": "IT", "MOW": "RU",
-    "NYC": "US", "OSA": "JP", "PAR": "FR", "RIO": "BR", "ROM": "IT", "SAO": "BR", "SEL": "KR", "SPK": "JP", "STO": "SE",
-    "TCI": "ES", "TYO": "JP", "WAS": "US", "YEA": "CA", "YMQ": "CA", "YTO": "CA",
-}  # fmt: skip
-"""Countries of the codes that stand for a city of several airports, which the table of airports does not have."""
 
 
 def looks_consolidated(description: str | None) -> bool:
@@ -137,7 +131,7 @@ def _load_countries() -> dict[str, str]:
     import airportsdata  # a quarter of a second, needed by readers of messages only
 
     airports = {code: airport["country"] for code, airport in airportsdata.load("IATA").items()}
-    return CITY_COUNTRIES | airports
+    return load_codes("air/customs_codes", "cities") | airports
 
 
 # --- charges ----------------------------------------------------------------------------------------------------------

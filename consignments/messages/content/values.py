@@ -5,7 +5,8 @@ those of UN/ECE Recommendation 20; what senders write in their place is read wit
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from math import isclose
 from typing import Any
@@ -155,26 +156,22 @@ def complete_moment(day: int, month: int | None, clock: str, reference: datetime
     """Complete a moment that lacks its year, or its month too: the latest one that is not after the next day of `reference`."""
     if reference is None:
         return None
-    for months_back in range(-1, 12):
-        moment = _build_moment(reference, -months_back, day, clock)
-        if moment and month in (None, moment.month) and moment - reference <= DAY:
-            return moment
-    return None
+    found = (each for each in _list_moments(reference, day, clock) if month in (None, each.month))
+    return max((each for each in found if each - reference <= DAY), default=None)
 
 
 def find_moment_from(earliest: date, day: int, clock: str) -> datetime | None:
     """Return the first moment of a day of the month and a clock that is not before a local date, which may be one day ahead of UTC."""
-    moments = (_build_moment(earliest, ahead, day, clock) for ahead in range(-1, 3))
-    return next((each for each in moments if each and earliest - each.date() <= DAY), None)
+    found = _list_moments(earliest, day, clock)
+    return min((each for each in found if earliest - each.date() <= DAY), default=None)
 
 
-def _build_moment(reference: date, months: int, day: int, clock: str) -> datetime | None:
-    """Build a moment some months after the month of a date, from a day and a clock such as 1830; None if there is none."""
-    years, month = divmod(reference.month - 1 + months, 12)
-    try:
-        return datetime(reference.year + years, month + 1, day, int(clock[:2]), int(clock[2:]), tzinfo=UTC)
-    except ValueError:
-        return None
+def _list_moments(near: date, day: int, clock: str) -> Iterator[datetime]:
+    """Yield the moments of a day and a clock such as 1830 in the eleven months before a date, in its own and in two later ones."""
+    for months in range(near.month - 12, near.month + 2):
+        years, month = divmod(months, 12)
+        with suppress(ValueError):
+            yield datetime(near.year + years, month + 1, day, int(clock[:2]), int(clock[2:]), tzinfo=UTC)
 
 
 # --- texts ------------------------------------------------------------------------------------------------------------

@@ -283,7 +283,7 @@ NUMBER_KEYS = frozenset(("@id", "@type", TEXT, "waybillprefix", "waybillnumber",
 """All that a reference to a master says; one that says no more declares nothing."""
 MAX_WAYBILLS_OF_A_SHIPMENT = 10
 """A house and its masters share a shipment; links of more waybills to it are not followed."""
-MAX_BOOKING_OBJECTS = 1000
+MAX_BOOKING_OBJECTS = 200
 NOT_OF_A_BOOKING = frozenset(("waybill", "shipment", "piece"))
 """Types of what a booking links to, whose legs may be those of other bookings."""
 MAX_KIND_CHARACTERS = 40
