@@ -476,23 +476,18 @@ def _read_house(segments: Sequence[Segment], master: WaybillLine, house: Declara
 
 def _read_house_line(parts: Sequence[str], doubts: Doubts) -> tuple[Fields, tuple[str | None, str | None]]:
     """Read what follows the number in `HBS/HAWB123/PVGCDG/2/K10.5/4/TOYS`."""
-    ends: tuple[str | None, str | None] = (None, None)
-    rest = list(parts)
-    if rest and len(rest[0]) == 6 and rest[0].isalpha():
-        ends = (rest[0][:3], rest[0][3:])
-        rest = rest[1:]
-    elif rest and not rest[0]:
-        rest = rest[1:]
-    pieces = weight = None
-    count = rest[0] if rest else ""
+    route, *rest = parts or [""]
+    if route and not (len(route) == 6 and route.isalpha()):
+        route, rest = "", [route, *rest]
+    ends = (route[:3] or None, route[3:] or None)
+    weight: float | None = None
+    count, *rest = rest or [""]
     if count[:1].isalpha():
         pieces, weight = _read_totals(count, doubts)
-        rest = rest[1:]
         if weight is not None or not rest or rest[0][:1] not in ("K", "L"):
             rest = ["", *rest]
     else:
         pieces = parse_number(count or None, doubts, "pieces")
-        rest = rest[1:]
     if weight is None and rest and rest[0]:
         weight = _read_weight(rest[0], doubts)
     description = "/".join(rest[2:]).strip()
