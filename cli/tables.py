@@ -65,7 +65,7 @@ class GivenTables:
         return Tables(first, *found).unify_spellings()
 
     def open_source(
-        self, path: Path | None, record: type[Consignment], progress: Progress, jobs: int = 1
+        self, path: Path | None, record: type[Consignment], progress: Progress
     ) -> "TableSource | None":
         """Open a consignment table, Parquet as a stream and others in memory; return None if no path is given."""
         from consignments.files.parquet_files import is_parquet
@@ -75,16 +75,16 @@ class GivenTables:
         if path is None or not path.exists() or not is_parquet(path):
             frame = self.read_table(path, record)
             return None if frame is None else InMemoryTable(frame)
-        stream = stream_table(path, record, strict=self.strict, jobs=jobs, progress=progress)
+        stream = stream_table(path, record, strict=self.strict, progress=progress)
         self._report(stream.report, stream.rejects)
         return stream
 
-    def open_sources(self, record: type[Consignment], progress: Progress, jobs: int = 1) -> "FeatureInputs":
+    def open_sources(self, record: type[Consignment], progress: Progress) -> "FeatureInputs":
         """Open consignments, history, outcomes and alerts; consignments and history as streams if they are Parquet."""
         from features.streams import FeatureInputs
 
-        first = self.open_source(self.consignments, record, progress, jobs)
-        past = self.open_source(self.history, record, progress, jobs)
+        first = self.open_source(self.consignments, record, progress)
+        past = self.open_source(self.history, record, progress)
         assert first is not None
         return FeatureInputs(
             consignments=first,

@@ -4,10 +4,8 @@ A first pass checks every row by the rules of `consignments.tables` and keeps th
 invalid rows are known before the others are processed, and the chunks contain valid rows only.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +15,7 @@ import pyarrow as pa
 from consignments.columns import Mask
 from consignments.errors import Reject
 from consignments.files.parquet_files import ParquetTable
-from consignments.records import Consignment, Field, create_consignment_type, get_fields
+from consignments.records import Consignment
 from consignments.tables import ReadReport, finish_check
 from consignments.validation import (
     CANCELLED_SEQUENCE,
@@ -26,18 +24,12 @@ from consignments.validation import (
     check_part,
     concat_rows,
     keep_rows,
-    list_declared_columns,
     refuse_missing_columns,
     refuse_rejects,
     to_frame,
 )
-from consignments.workers import WorkerPool
 
 CHUNK_ROWS = 10_000
-CHECK_ROWS = 100_000
-"""Rows that a process checks at a time, or more if row groups are larger."""
-MIN_CHECK_ROWS = 500_000
-"""Number of rows from which on several processes check them. Fewer rows take less time than the start of the processes."""
 ORDER_COLUMNS = ("consignment_id", "received_at", "cancelled_at", "issued_at", SEQUENCE, CANCELLED_SEQUENCE)
 """Columns of a consignment that determine the order of history."""
 Progress = Callable[[str, int, int], None]
@@ -87,23 +79,17 @@ def stream_table(
     *,
     strict: bool = False,
     piece_rows: int = CHUNK_ROWS,
-    jobs: int = 1,
     progress: Progress | None = None,
 ) -> TableStream:
     """Check a Parquet table as `read_table` does, with one chunk in memory at a time."""
     table = ParquetTable.open(path)
     refuse_missing_columns(table.columns, record, table.name)
-    sections = table.list_sections(CHECK_ROWS)
-    declared = [each for each in get_fields(record) if each.name in list_declared_columns(record)]
-    check = partial(_check_section, table, declared, piece_rows)
     checks: list[PartCheck] = []
-    with WorkerPool(jobs, table.rows, MIN_CHECK_ROWS) as workers:
-        for found in workers.map(check, sections):
-            checks += found
-            if progress is not None:
-                progress("check", sum(len(each.good) for each in checks), table.rows)
-    parts = chain.from_iterable(table.read_parts(piece_rows, *section) for section in sections)
-    report, rejects = finish_check(table, checks, parts, record)
+    for part in table.read_parts(piece_rows):
+        checks.append(check_part(part, table.columns, record, ORDER_COLUMNS))
+        if progress is not None:
+            progress("check", sum(len(each.good) for each in checks), table.rows)
+    report, rejects = finish_check(table, checks, table.read_parts(piece_rows), record)
     if strict:
         refuse_rejects(rejects)
     return TableStream(
@@ -115,14 +101,3 @@ def stream_table(
         _piece_rows=piece_rows,
         _order=to_frame(pa.concat_tables([each.kept for each in checks])),
     )
-
-
-def _check_section(
-    table: ParquetTable, declared: Sequence[Field], piece_rows: int, section: tuple[int, int]
-) -> list[PartCheck]:
-    """Check the parts of a section of a table; another process builds the record type from its declared columns."""
-    kinds = [
-        [each.name for each in declared if (each.kind == "number") == number] for number in (True, False)
-    ]
-    record, parts = create_consignment_type(*kinds), table.read_parts(piece_rows, *section)
-    return [check_part(part, table.columns, record, ORDER_COLUMNS) for part in parts]

@@ -76,7 +76,7 @@ def _open_links(
         from cli.data.link_tables import LinkTableReader
         from consignments.records import Consignment
 
-        reader = LinkTableReader(tables.open_sources(Consignment, progress, jobs))
+        reader = LinkTableReader(tables.open_sources(Consignment, progress))
         yield reader.read(jobs, progress), reader.read_consignments
         return
     if given := tables.list_sources():

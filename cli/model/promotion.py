@@ -81,7 +81,7 @@ def compare(
     VersionHistory.read(registry, second, approvers)
     versions = ComparedVersions.fetch(registry, first, second)
     traffic = ComparedTraffic(
-        tables.open_sources(versions.bundle.config.build_record_type(), progress, jobs),
+        tables.open_sources(versions.bundle.config.build_record_type(), progress),
         truth=tables.read_table(tables.truth, Truth),
         window=ArrivalWindow(from_, until),
     )

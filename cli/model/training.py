@@ -93,7 +93,7 @@ def train(
     with report_progress(progress, "reading tables"):
         truth = tables.read_table(tables.truth, Truth)
     task = TrainingTask(
-        tables.open_sources(recipe.features.build_record_type(), progress, jobs),
+        tables.open_sources(recipe.features.build_record_type(), progress),
         as_of=as_of,
         target=target,
         config=recipe,

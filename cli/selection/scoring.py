@@ -65,7 +65,7 @@ def features(
         progress,
         run,
         parameters,
-        lambda _: tables.open_sources(columns.build_record_type(), progress, batch.jobs),
+        lambda _: tables.open_sources(columns.build_record_type(), progress),
         lambda _: partial(FeatureChunk.to_table, spec=spec, shown=shown),
     )
     rows = batch.write(work).rows
@@ -118,7 +118,7 @@ def score(
     def open_inputs(continued: bool) -> "FeatureInputs":
         history, state = tables.history, batch.state
         _check_history(history, without_history=without_history, state=state, continued=continued)
-        inputs = tables.open_sources(bundle.config.build_record_type(), progress, batch.jobs)
+        inputs = tables.open_sources(bundle.config.build_record_type(), progress)
         if history is not None and not inputs.has_history:
             raise _build_refusal(str(history), "a table without rows", state)
         return inputs if as_of is None else replace(inputs, as_of=pd.Timestamp(as_of).tz_convert("UTC"))

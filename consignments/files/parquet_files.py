@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -35,28 +34,24 @@ HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 
 @dataclass(frozen=True)
 class _ParquetFile:
-    """A file of a Parquet table: its name in messages, the folders above it, its mark, with which it must not change, and the rows of its groups."""
+    """A file of a Parquet table: its name in messages, the folders above it, its mark, with which it must not change, and its rows."""
 
     path: Path
     name: str
     folders: tuple[str, ...] = ()
     mark: str = ""
-    group_rows: tuple[int, ...] = ()
+    rows: int = 0
 
     def remember(self) -> "_ParquetFile":
         """Return the file with its mark of now: from then on it must not change."""
         with self._explain_failure():
             return replace(self, mark=self._read_mark())
 
-    def read(self, rows: int, first: int, last: int) -> Iterator[TablePart]:
-        """Read the row groups from row `first` up to row `last` in parts of at most `rows`."""
-        starts = list(accumulate(self.group_rows, initial=0))[:-1]
-        wanted = [group for group, start in enumerate(starts) if first <= start < last]
-        if not wanted:
-            return
+    def read_parts(self, rows: int) -> Iterator[TablePart]:
+        """Read the file in parts of at most `rows`."""
+        start = 0
         with self.open() as file:
-            start = starts[wanted[0]]
-            for batch in file.iter_batches(rows, row_groups=wanted, use_threads=False):
+            for batch in file.iter_batches(rows, use_threads=False):
                 yield self.build_part(pa.Table.from_batches([batch]), start)
                 start += len(batch)
 
@@ -134,7 +129,7 @@ class ParquetTable:
     @property
     def rows(self) -> int:
         """Return the number of rows."""
-        return sum(sum(file.group_rows) for file in self.files)
+        return sum(file.rows for file in self.files)
 
     @property
     def parts(self) -> Iterator[TablePart]:
@@ -152,32 +147,18 @@ class ParquetTable:
             with each.open() as file:
                 refuse_long_texts(each.path, file.metadata, each.name)
                 empty.append(each.build_part(file.schema_arrow.empty_table(), 0))
-                groups = range(file.metadata.num_row_groups)
-                rows = tuple(file.metadata.row_group(group).num_rows for group in groups)
-            files.append(replace(each, group_rows=rows))
+                files.append(replace(each, rows=file.metadata.num_rows))
         for part in empty[1:]:
             _refuse_other_schema(empty[0], part)
         columns = dict.fromkeys(name for part in empty for name in part.table.column_names)
         return cls(path.name, tuple(files), tuple(columns), empty[0])
 
-    def read_parts(self, rows: int, first: int = 0, last: int | None = None) -> Iterator[TablePart]:
-        """Read the row groups from row `first` up to row `last`, in parts of at most `rows`; at least one part."""
-        last = self.rows if last is None else last
-        if first >= last:
+    def read_parts(self, rows: int) -> Iterator[TablePart]:
+        """Read the table in parts of at most `rows`; at least one part."""
+        if not self.rows:
             yield self.empty
         for file in self.files:
-            yield from file.read(rows, first, last)
-            own = sum(file.group_rows)
-            first, last = first - own, last - own
-
-    def list_sections(self, rows: int) -> list[tuple[int, int]]:
-        """Split a part of the table into sections of at least `rows` rows, at ends of row groups; the last may have fewer."""
-        sections, begin = [], 0
-        for end in accumulate(chain.from_iterable(file.group_rows for file in self.files)):
-            if end - begin >= rows:
-                sections.append((begin, end))
-                begin = end
-        return [*sections, (begin, self.rows)] if begin < self.rows or not sections else sections
+            yield from file.read_parts(rows)
 
 
 def is_parquet(path: Path) -> bool:
