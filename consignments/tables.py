@@ -48,10 +48,8 @@ from consignments.workers import pause_garbage_collection
 
 __all__ = ["Reject", "write_chunks", "write_table"]
 
-CHUNK_ROWS = 500
-"""Rows converted at a time; few, so that they stay in the processor's cache."""
 RECORD_ROWS = 1000
-"""Rows of a checked table that are records at once."""
+"""Rows of a checked table that are converted to records at a time."""
 MAX_SHOWN_REASONS = 10
 """Maximum number of reasons in the text of a report."""
 
@@ -84,11 +82,6 @@ class ReadReport:
     def is_notable(self) -> bool:
         """Return whether a person should see the report: it has rejects, unknown columns or warnings."""
         return bool(self.rejected or self.unknown_columns or self.warnings)
-
-    @property
-    def all_rejected(self) -> bool:
-        """Return whether the table has rows and all were rejected."""
-        return 0 < self.rows == self.rejected
 
     def to_text(self) -> str:
         """Format the report as text."""
@@ -282,7 +275,7 @@ def _reject_repeated_identifiers(checks: Sequence[PartCheck], record: type[msgsp
 
 def refuse_total_rejection(report: ReadReport, *, todo: str) -> None:
     """Raise `FileFault` if the table has rows and all were rejected."""
-    if report.all_rejected:
+    if 0 < report.rows == report.rejected:
         raise FileFault(
             "all rows were rejected",
             where=report.name,
@@ -324,8 +317,8 @@ def to_records(rows: pd.DataFrame | pa.Table, record: type[RecordT]) -> list[Rec
     records: list[RecordT] = []
     with pause_garbage_collection():
         columns = [(each, normalize_array(table.column(each.name))) for each in get_fields(record)]
-        for start in range(0, len(table), CHUNK_ROWS):
-            values = [_convert_values(column.slice(start, CHUNK_ROWS), each) for each, column in columns]
+        for start in range(0, len(table), RECORD_ROWS):
+            values = [_convert_values(column.slice(start, RECORD_ROWS), each) for each, column in columns]
             records += map(record, *values)
     return records
 

@@ -43,9 +43,7 @@ REAL_REPEATS = frozenset(("iii", "www"))
 REAL_REPEATS_OF_GOODS = REAL_REPEATS | {"aaa", "aaaa"}
 """Sizes of batteries, too."""
 ALTERNATIVES = re.compile(r"[,;/+&|]| - ")
-MAX_CHECKED_ITEMS = 1000
 MAX_REMEMBERED_CHARACTERS = 200
-MAX_CODE_CHARACTERS = 40
 AWB_ATTEMPT = re.compile(r"[\d\s-]{9,}|[A-Z0-9]{2,4}-\d{6,9}", re.ASCII | re.IGNORECASE)
 
 Fields = Mapping[str, Any]
@@ -53,8 +51,7 @@ Fields = Mapping[str, Any]
 
 def find_doubts(fields: Fields, level: str | None) -> set[str]:
     """Return the quality codes that follow from the fields of a declaration."""
-    given = fields.get("items") or ()
-    items = [item for item in given[:MAX_CHECKED_ITEMS] if isinstance(item, Mapping)]
+    items: list[Fields] = fields.get("items") or []
     texts = [fields.get("description"), *(item.get("description") for item in items)]
     descriptions = list(dict.fromkeys(text for text in texts if text))
     found: set[str] = set()
@@ -151,7 +148,7 @@ def _check_hs_codes(fields: Fields, items: list[Fields], found: set[str], *, is_
     """HS 2022; six digits: UPU for commercial items, EU ICS2 condition C3025. A code that a master gives is checked too."""
     of_items = [item.get("hs_code") for item in items]
     codes = [fields.get("hs_code"), *of_items]
-    given = {str(code)[:MAX_CODE_CHARACTERS] for code in codes if code}
+    given = {code for code in codes if code}
     if not all(map(_is_usable_hs_code, given)):
         found.add("hs_invalid")
     incomplete = not given or (len(items) > 1 and not all(of_items))

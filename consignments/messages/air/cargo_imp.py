@@ -77,7 +77,6 @@ class Segment(NamedTuple):
 class ImpMessage(NamedTuple):
     """One message; what stands before its first segment is its head."""
 
-    version: int
     head: str
     segments: list[Segment]
     envelope_time: tuple[str, str] | None
@@ -106,11 +105,12 @@ def unwrap_interchange(text: str) -> str:
     return INTERCHANGE_SEGMENT.sub("\n", text) if INTERCHANGE_START.match(text) else text
 
 
-def parse_imp(content: bytes) -> ImpMessage:
-    """Split a message into its segments."""
+def parse_imp(content: bytes, context: MessageContext) -> ImpMessage:
+    """Split a message into its segments, and note its version."""
     lines, envelope_time = read_lines(content), None
     for place, line in enumerate(lines):
         if found := HEAD.fullmatch(line):
+            context.note_version(f"{found[1]} {int(found[2])}", int(found[2]))
             head: list[str] = []
             segments: list[Segment] = []
             for whole in _join_wraps([found[3], *lines[place + 1 :]]):
@@ -120,7 +120,7 @@ def parse_imp(content: bytes) -> ImpMessage:
                     segments[-1].lines.append(whole.removeprefix("/"))
                 else:
                     head.append(whole)
-            return ImpMessage(int(found[2]), "".join(head), segments, envelope_time)
+            return ImpMessage("".join(head), segments, envelope_time)
         if (segment := match_segment(line)) and segment[2] and segment[1] in OF_GOODS:
             raise MessageFault(
                 "a segment stands before the first line", where=segment[1], expected="FWB/ or FHL/"
@@ -299,8 +299,7 @@ DIRECT_GOODS, CONSOLIDATED_GOODS = "NG", "NC"
 
 def read_fwb(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     """Read an FWB."""
-    message = parse_imp(content)
-    context.note_version(f"FWB {message.version}", message.version)
+    message = parse_imp(content, context)
     segments = message.segments
     if not segments and not message.head:
         raise MessageFault("no waybill", where="FWB", expected="its number and at least one segment")
@@ -398,8 +397,7 @@ TEXT_WIDTH = 65
 def read_fhl(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     """Read an FHL."""
     _refuse_damaged(content)
-    message = parse_imp(content)
-    context.note_version(f"FHL {message.version}", message.version)
+    message = parse_imp(content, context)
     issued_at = message.find_issue_time(context.received_at)
     masters = [place for place, segment in enumerate(message.segments) if segment.code == "MBI"]
     found = 0
