@@ -93,15 +93,12 @@ def repair_xml(data: bytes, notes: list[str]) -> bytes:
     text, decoded = _decode(data)
     clean = FORBIDDEN_CHARACTERS.sub("", text)
     escaped = BARE_AMPERSAND.sub("&amp;", clean)
-    repairs = [
-        what
-        for what, done in (
-            (decoded, bool(decoded)),
-            ("control characters were left out", clean != text),
-            ("bare ampersands were read as text", escaped != clean),
-        )
-        if done
-    ]
+    done = {
+        decoded: decoded != "",
+        "control characters were left out": clean != text,
+        "bare ampersands were read as text": escaped != clean,
+    }
+    repairs = [what for what, is_done in done.items() if is_done]
     if not repairs:
         return data
     notes.append("repaired: " + ", ".join(repairs))
