@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import stat
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib.metadata import version
@@ -33,6 +34,7 @@ from serving.process.settings import Settings, find_unknown_settings
 from serving.process.state_directory import require_complete
 from serving.scoring.decisions import watch_offices
 from serving.scoring.loaded_model import load_published
+from serving.scoring.model_updates import read_releases
 from serving.service import find_last_recorded, require_standby_database
 from serving.state.snapshots import Snapshots
 
@@ -169,6 +171,15 @@ def _check_model(settings: Settings) -> Results:
     # As the service loads it. The keys do not matter, because no consignment is read.
     model = load_published(folder, settings, Vault(DataKeys.create()))
     yield DoctorFinding(f"{model.name} in {folder}")
+    assert model.release is not None
+    assert model.release.record is not None
+    versions: dict[int, str] = {}
+    with suppress(NpsriskError), LogReader.open_to_read(settings.database_url) as log:
+        versions = read_releases(log, model.release.name)
+    newest = max(versions, default=0)
+    if newest > model.release.record.number:
+        found = f"version {versions[newest]} decided before, and was approved later"
+        yield build_fault(found, "if nobody went back on purpose, run npsrisk publish")
 
 
 def _check_approvers(settings: Settings) -> Results:

@@ -8,6 +8,7 @@ from msgspec import msgpack
 
 from consignments.errors import BadSetting, BundleRefused, NpsriskError, ServiceFault
 from serving.deployment.releases import find_release_folder
+from serving.event_log.reader import LogReader
 from serving.event_log.verification import StartCheck
 from serving.process.logging import logger
 from serving.process.settings import Settings
@@ -23,6 +24,13 @@ from serving.telemetry.metrics import Metrics
 
 MAX_BLOCKING_ENTRIES = 1_000
 """Maximum number of entries applied while requests wait; more are applied in the background before."""
+
+
+def read_releases(log: LogReader, name: str) -> dict[int, str]:
+    """Read from a log which versions of a model have decided, by the numbers of their promotion records."""
+    entries = log.read_events(kinds=("release",))
+    begun = (msgpack.decode(each.plain, type=tuple[str, str, int]) for each in entries)
+    return {number: version for each, version, number in begun if each == name}
 
 
 class ModelUpdates:
@@ -126,11 +134,7 @@ class ModelUpdates:
         record = model.release.record
         with suppress(ServiceFault):
             self._committer.check()
-            begun = (
-                msgpack.decode(entry.plain, type=tuple[str, str, int])
-                for entry in self._log.read_events(kinds=("release",))
-            )
-            versions = {number: version for name, version, number in begun if name == record.name}
+            versions = read_releases(self._log, record.name)
             newest = max(versions, default=1)
             if record.number > newest:
                 self._active.record_maintenance("release", (record.name, record.version, record.number))

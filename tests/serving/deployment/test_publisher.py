@@ -145,3 +145,4 @@ def test_a_challenger_decides_once_it_is_promoted(tmp_path: Path, bundle: Path, 
         client.score("RB2")
         recorded = [*client.service.log.read_events(kinds=("release", "downgrade"))]
         assert [each.kind for each in recorded] == ["release", "downgrade", "downgrade"]
+    assert "version 2 decided before" in run(settings.state_dir, "doctor")[1]
