@@ -186,8 +186,8 @@ def _iterate_chunks(about: SnapshotHeader, arrays: Arrays) -> Iterator[bytes | m
 
 def copy_arrays(state: State, room: Arrays | None = None) -> dict[str, NDArray[Any]]:
     """Return a copy of all arrays of a snapshot in their current state, in the memory of `allocate_copy` where they fit."""
-    copies = {}
-    for name, view in _views(state).items():
+    copies, small = {}, {MARKS: state.dossiers.days.to_array(), LINKS: state.links.get_places()}
+    for name, view in (_get_large(state) | small).items():
         here = None if room is None else room.get(name)
         if here is None or here.dtype != view.dtype or len(here) < len(view):
             copies[name] = view.copy()
@@ -200,22 +200,18 @@ def copy_arrays(state: State, room: Arrays | None = None) -> dict[str, NDArray[A
 def allocate_copy(state: State) -> dict[str, NDArray[Any]]:
     """Allocate memory for a copy of a state, where no request waits: first access costs several times as much as copying."""
     rooms = {}
-    for name, view in _views(state).items():
+    for name, view in _get_large(state).items():
         shape = (len(view) + len(view) // HEADROOM_DIVISOR + 1, *view.shape[1:])
         rooms[name] = np.ndarray(shape, view.dtype, mmap(-1, math.prod(shape) * view.itemsize))
         rooms[name].fill(0)
     return rooms
 
 
-def _views(state: State) -> dict[str, NDArray[Any]]:
-    dossiers = state.dossiers
+def _get_large(state: State) -> dict[str, NDArray[Any]]:
+    """Return the arrays that another thread may look at while requests change the state."""
     arrays = state.history.get_arrays()._asdict()
     history = {f"{HISTORY_PREFIX}{name}": array for name, array in arrays.items()}
-    return history | {
-        WORDS: dossiers.index.words,
-        MARKS: dossiers.days.to_array(),
-        LINKS: state.links.get_places(),
-    }
+    return history | {WORDS: state.dossiers.index.words}
 
 
 def build_state(

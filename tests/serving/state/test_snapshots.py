@@ -23,7 +23,7 @@ from consignments.errors import ServiceFault
 from consignments.records import Consignment
 from serving.event_log.events import Event
 from serving.scoring.model_updates import ModelUpdates
-from serving.state.snapshots import FORMAT, NEXT_NAME, SnapshotHeader, Snapshots
+from serving.state.snapshots import FORMAT, NEXT_NAME, SnapshotHeader, Snapshots, allocate_copy
 
 ABOUT = SnapshotHeader(FORMAT, "a log", 7, "00", "kinds")
 ARRAYS = {
@@ -186,6 +186,13 @@ def lose_entries(stopped: Path) -> None:
     with serving(settings_in(stopped)) as client:
         client.service.snapshots.last = client.service.log.last_sequence
         execute(stopped, "DELETE FROM events WHERE sequence > 4")
+
+
+def test_memory_for_a_copy_is_allocated_without_a_look_at_links_that_requests_change(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.state.links.Links.get_places", lambda _: 1 / 0)
+    assert allocate_copy(client.service.active.state)
 
 
 def test_a_log_that_lacks_entries_of_a_snapshot_scores_nothing_until_it_is_accepted(stopped: Path) -> None:
