@@ -3,8 +3,9 @@
     python tests/support/frozen_rows.py
 
 writes `tests/data/frozen_rows` again with the code of today. Do this only if a definition changes on purpose, with `FEATURES_VERSION` or
-`KEYS_VERSION`. The sources and alerts stay: 2,800 stored rows of simulated worlds and of hostile texts. The rows are those, and mixtures of the
-columns in `columns.txt`: a further column of the record changes none of them.
+`KEYS_VERSION`. The sources stay: 2,800 stored rows of simulated worlds and of hostile texts. The rows are those, and mixtures of the
+columns in `columns.txt`: a further column of the record changes none of them. The alerts stay too: S0 to S9 hold the indicators of every
+280th source from the sixth on, which partners keep; who changes indicators on purpose puts theirs there anew.
 """
 
 import json
