@@ -214,10 +214,12 @@ def _check_api_keys(settings: Settings) -> Results:
 
 def _check_tls(settings: Settings) -> Results:
     certificate = Certificate.from_settings(settings)
-    off, on = "off: a proxy must add it", f"certificate {settings.tls_cert_file}"
-    yield DoctorFinding(off if certificate is None else on)
-    if certificate is not None and certificate.ends_at - datetime.now(UTC) < EXPIRY_WARNING:
+    if certificate is None:
+        yield DoctorFinding("off: a proxy must add it")
+    elif certificate.ends_at - datetime.now(UTC) < EXPIRY_WARNING:
         yield build_fault(f"the certificate ends on {certificate.ends_at.date()}", "renew it")
+    else:
+        yield DoctorFinding(f"certificate {settings.tls_cert_file}")
     if settings.tls_key_file is not None and settings.tls_key_file.stat().st_mode & stat.S_IRWXO:
         yield build_fault(f"every user can read {settings.tls_key_file}", f"chmod o= {settings.tls_key_file}")
 
@@ -227,7 +229,8 @@ def _check_store(settings: Settings) -> Results:
         yield DoctorFinding("MLFLOW_TRACKING_URI is not set; only npsrisk publish needs it")
         return
     require_store(settings.mlflow_tracking_uri)
-    yield DoctorFinding(re.sub("//.*@", "//", settings.mlflow_tracking_uri))
+    shown = re.sub("//.*@", "//", settings.mlflow_tracking_uri)
+    yield DoctorFinding(shown if shown.startswith("sqlite:") else f"{shown}, which was not contacted")
 
 
 class SystemUser(NamedTuple):

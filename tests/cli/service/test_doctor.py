@@ -69,7 +69,7 @@ def test_imported_entries_a_single_approver_and_an_address_are_told_as_they_are(
     found = {each["check"]: each["found"] for each in examine(folder, MLFLOW_TRACKING_URI=store)}
     assert found["clock"].endswith(", no entry of the service yet")
     assert found["approvers"].startswith("1 may approve, 1 of them must sign")
-    assert found["model store"] == "https://store.example:5000/mlflow"
+    assert found["model store"] == "https://store.example:5000/mlflow, which was not contacted"
 
 
 def test_each_fault_is_found_and_the_other_checks_still_run(folder: Path, tmp_path: Path) -> None:
