@@ -15,7 +15,7 @@ from features.config import FeatureConfig
 from features.spec import Feature, Spec
 from models.reasons.usual import compute_usual
 from models.traffic_profile import ReferenceProfile, SourceActivity
-from training.arrays import Bools, Floats, Ints, Rows, Texts
+from training.arrays import Bools, Floats, Ints, Rows, Texts, round_significant
 from training.evaluation.traffic import extract_texts, index_office_days, select_at_capacity
 
 CHANNEL, OFFICE = "channel", "office"
@@ -32,8 +32,6 @@ MAX_DISTINCT_VALUES = 10
 """Features with at most so many values have a bin for each; the others have ten bins of equal counts."""
 MAX_SEPARATE_CODES = 9
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
-SIGNIFICANT_DIGITS = 9
-"""Digits kept of numbers that are not counts. Equal bytes are promised on one kind of processor."""
 COUNT_FIELDS = ("channels", "features", "scores", "mix", "missing", "sources")
 MIN_SIZE_VALUES = 100
 """Minimum positive values for which quantiles are kept."""
@@ -97,7 +95,7 @@ def build_traffic_profile(
         first_day=to_datetime(first * US_PER_DAY).date().isoformat(),
         days=last - first + 1,
         capacity=capacity,
-        expected_precision=_round_significant(float((taken * seen.score).sum() / taken.sum())),
+        expected_precision=round_significant(float((taken * seen.score).sum() / taken.sum())),
         channels={name: int(mine.sum()) for name, mine in members.items()},
         edges=edges,
         features={
@@ -191,11 +189,7 @@ def _count_bins(values: NDArray[np.floating], edges: list[float], more: int) -> 
 def _summarize_known(columns: Rows, summarize: Callable[[Any], Any]) -> list[float | None]:
     """Summarize the known values of each feature; columns are (features, n), so that each is contiguous."""
     known = (column[np.isfinite(column)].astype(np.float64) for column in columns)
-    return [_round_significant(float(summarize(values))) if len(values) else None for values in known]
-
-
-def _round_significant(value: float) -> float:
-    return float(f"{value:.{SIGNIFICANT_DIGITS}g}")
+    return [round_significant(float(summarize(values))) if len(values) else None for values in known]
 
 
 def _count_missing(seen: ScoredTraffic, mine: Bools) -> dict[str, int]:
@@ -213,5 +207,5 @@ def _compute_quantiles(seen: ScoredTraffic, mine: Bools) -> dict[str, list[float
         values = seen.frame.loc[mine, field.name].to_numpy(dtype=np.float64, na_value=np.nan)
         values = values[np.isfinite(values) & (values > 0)]
         if len(values) >= MIN_SIZE_VALUES:
-            found[field.name] = [_round_significant(value) for value in np.quantile(values, QUANTILES)]
+            found[field.name] = [round_significant(value) for value in np.quantile(values, QUANTILES)]
     return found

@@ -29,6 +29,7 @@ from consignments import HOME
 from consignments.errors import NpsriskError
 from models.mlflow_model.folder import quiet_loggers
 from models.registry import EXPERIMENT
+from training.arrays import round_significant
 from training.reporting.html import TEMPLATES
 from training.reporting.tables import RunTable, format_setting
 
@@ -40,8 +41,6 @@ ARTIFACT_FOLDER = "mlartifacts"
 MAX_METRICS_PER_CALL, MAX_PARAMS_PER_CALL = 1000, 100
 MAX_PARAM_CHARACTERS = 500
 MAX_DIGEST_CHARACTERS = 36
-METRIC_DIGITS = 9
-"""Significant digits of a metric; the last bits of sums may differ between machines."""
 SMALLEST_METRIC = 1e-12
 """A metric closer to zero is logged as zero: a bound of an exact interval may be 1e-308, which means zero."""
 ERROR_TAG, NOTE_TAG = "error", MLFLOW_RUN_NOTE
@@ -228,4 +227,4 @@ def _get_experiment_id(client: MlflowClient, tracking_uri: str) -> str:
 
 
 def _round_metric(value: float) -> float:
-    return 0.0 if abs(value) < SMALLEST_METRIC else float(f"{value:.{METRIC_DIGITS}g}")
+    return 0.0 if abs(value) < SMALLEST_METRIC else round_significant(value)

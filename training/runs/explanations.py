@@ -17,7 +17,7 @@ from models.reasons.ranking import Reason, ReasonRanker
 from models.reasons.sentences import ReasonContext
 from models.reasons.texts import get_template, name_feature
 from models.risk_model import RiskModel
-from training.arrays import Floats, Ints, Rows
+from training.arrays import Floats, Ints, Rows, round_significant
 from training.fitting.deployed import OriginFit
 from training.reporting.charts import Chart
 from training.reporting.plots import draw_beeswarm, draw_dependence
@@ -86,7 +86,7 @@ def name_value(feature: Feature, value: float, context: ReasonContext) -> str:
     if feature.unit == "code":
         name = context.name_code(feature.name, value, get_template(feature).codes)
         return name.replace("_", " ") or "other"
-    rounded = float(f"{value:.2g}")
+    rounded = round_significant(value, 2)
     return format_percent(rounded) if feature.unit == "share" else format_number(rounded)
 
 
