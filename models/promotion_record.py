@@ -90,7 +90,7 @@ class PromotionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return msgspec.json.encode(self, order="sorted").decode()
 
     def to_markdown(self, earlier: Sequence["PromotionRecord"] = ()) -> str:
-        """Describe the record for people: who, when, why, what each rule found, and the earlier records of the version."""
+        """Describe the record for people: who, when, why, each rule and what stands against it, and the earlier records of the version."""
         replaces = "" if self.replaces is None else f", in place of version {self.replaces}"
         lines = [
             f"## Promoted by {self.approved_by}, {self.approved_at:%Y-%m-%d %H:%M} UTC{replaces}",
@@ -111,7 +111,7 @@ class PromotionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "| rule of the gate | result | found |",
             "|---|---|---|",
             *(
-                f"| {name} | {result} | {_escape_cell(self.rules[name]['found'])} |"
+                f"| {name} | {result} | {'' if result == HOLDS else _escape_cell(self.rules[name]['found'])} |"
                 for name, result in self.name_results().items()
             ),
         ]

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
 from models.formats import format_count
@@ -53,7 +54,8 @@ class GateReport(NamedTuple):
         """Run the gate on evidence, and recommend what to do."""
         rules = run_gate(evidence)
         action, way, sentence = _recommend(rules, evidence)
-        said = [*_describe_figures(evidence), summarize_rules(rules)]
+        as_of = f"The gate as of {datetime.now(UTC):%Y-%m-%d %H:%M} UTC."
+        said = [*_describe_figures(evidence), summarize_rules(rules), as_of]
         facts = [fact for fact in said if fact not in sentence]
         if evidence.goes_back:
             facts.append("It was approved before, so the other rules are not asked again.")

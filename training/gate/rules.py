@@ -5,6 +5,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from importlib.resources import files
 from typing import Any, Literal, NamedTuple
 
@@ -15,7 +16,7 @@ from consignments.records import Target
 from models.bundle import Bundle
 from models.formats import format_count, format_number, format_percent
 from models.promotion_record import DeployedFigures, Figure, name_result
-from training.arrays import Row
+from training.arrays import Row, round_significant
 from training.config import EvaluationConfig
 from training.evaluation.difference import MEASURE_TITLES, MEASURES, describe_gain, state_difference
 from training.evaluation.estimate import Estimate, describe_estimate
@@ -75,24 +76,21 @@ def count_pace(stored: StoredScores, origins: int) -> FindPace:
 
 def build_deployed_figures(model: Evaluation) -> DeployedFigures:
     """Build the figures of the promotion record, with three significant digits."""
+    shorten = partial(round_significant, digits=3)
     return DeployedFigures(
         arrivals=model.arrivals.describe(),
         daily_capacity=model.daily_capacity,
         known=model.counts.known,
-        effective=_round(model.counts.effective),
-        found={name: _round(found) for name, found in model.counts.found.items()},
+        effective=shorten(model.counts.effective),
+        found={name: shorten(found) for name, found in model.counts.found.items()},
         metrics={
-            name: Figure(_round(found.value), _round(found.low), _round(found.high))
+            name: Figure(shorten(found.value), shorten(found.low), shorten(found.high))
             if (found := model[name]).is_shown
             else Figure(None, reason=found.explain_missing())
             for name in LOGGED_METRICS
             if not name.endswith("_0.1pct")
         },
     )
-
-
-def _round(value: float) -> float:
-    return float(f"{np.float64(value):.3g}")
 
 
 MAX_CALIBRATION_FACTOR = 3.0
@@ -291,17 +289,18 @@ def _check_better_than_chance(figures: RunFigures) -> RuleResult:
 
 
 def _check_not_worse(pair: PairedEvaluation) -> RuleResult:
-    """Check that no measure is worse with its whole interval; one with too few results shows nothing."""
-    gains = {name: pair.gains[name] for name in MEASURES}
-    shown = {name: gain for name, gain in gains.items() if gain.is_shown}
-    if not shown:
-        return build_unchecked(f"too few results, {gains[PRIMARY_MEASURE].known or 0} known")
-    worse = [describe_gain(name, gain) for name, gain in shown.items() if gain.sign < 0]
-    found = worse or [
-        describe_gain(name, gain) if name in shown else f"{MEASURE_TITLES[name]}: too few results"
-        for name, gain in gains.items()
-    ]
-    return RuleResult(not worse, "; ".join(found))
+    """Check that no measure is worse with its whole interval; it holds if that of the measure that decides is known, and says which are not."""
+    shown = {name: describe_gain(name, pair.gains[name]) for name in MEASURES if pair.gains[name].is_shown}
+    worse = [text for name, text in shown.items() if pair.gains[name].sign < 0]
+    if worse:
+        return RuleResult(False, "; ".join(worse))
+    if PRIMARY_MEASURE not in shown:
+        return build_unchecked(f"too few results, {pair.gains[PRIMARY_MEASURE].known or 0} known")
+    found = "; ".join(shown.values())
+    if missing := [title for name, title in MEASURE_TITLES.items() if name not in shown]:
+        part = f"holds for {len(shown)} of {len(MEASURES)} measures: {found}"
+        found = f"{part}; not measured: {', '.join(missing)} (too few results for a difference)"
+    return RuleResult(True, found)
 
 
 def _check_calibration(figures: RunFigures) -> RuleResult:

@@ -4,6 +4,7 @@ import math
 from typing import Literal, NamedTuple
 
 from models.formats import format_count, format_number
+from training.arrays import round_significant
 from training.evaluation.difference import (
     FROM_COMPARED,
     MARGIN,
@@ -80,14 +81,14 @@ def find_way(candidate: Candidate, pair: PairedEvaluation, reproduced: bool | No
     newer = format_count(candidate.newer_days, "day")
     text = f"Routine refit: the configuration of {rival} on results that are {newer} newer, reproduced byte for byte."
     drift = {RETRAIN: " The latest drift run asks for it.", "": f" No drift run of {rival} was made."}
-    return Way("routine refit", text + drift.get(candidate.drift, ""))
+    return Way("routine refit", f"{text}{drift.get(candidate.drift, '')} {difference}")
 
 
 def advise_on_finds(finds: int, finds_per_week: float, step: str) -> str:
     """Return when to repeat a step, after so many more finds have arrived; or say that they cannot in reasonable time."""
     if not finds_per_week:
         return "none arrive"
-    rounded = float(f"{finds_per_week:.2g}")
+    rounded = round_significant(finds_per_week, 2)
     pace = f"{format_number(rounded)} {'arrives' if rounded == 1 else 'arrive'} in a week"
     if not can_arrive(finds, finds_per_week):
         return f"{pace}, so this cannot be decided in reasonable time"

@@ -182,16 +182,15 @@ def _require_true_record(
         )
 
 
-def _summarize_rule(rule: RuleResult, most: int) -> dict[str, object]:
-    found = shorten(rule.found, most, placeholder=" …")
-    return {"held": rule.held, "found": found, **({"undecided": True} if rule.undecided else {})}
-
-
 def fit_record(record: PromotionRecord, rules: Mapping[str, RuleResult]) -> PromotionRecord:
     """Return the record with what each rule found, in full if it fits into its tag; else the longest texts are cut."""
     longest = max(len(each.found) for each in rules.values())
     for most in (*range(longest, MIN_FOUND_CHARACTERS, -8), MIN_FOUND_CHARACTERS):
-        found = {name: _summarize_rule(each, most) for name, each in rules.items()}
+        found = {
+            name: {"held": each.held, "found": shorten(each.found, most, placeholder=" …")}
+            | ({"undecided": True} if each.undecided else {})
+            for name, each in rules.items()
+        }
         record = msgspec.structs.replace(record, rules=found)
         if len(record.to_json()) <= MAX_RECORD_CHARACTERS:
             break

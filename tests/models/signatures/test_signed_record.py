@@ -78,6 +78,7 @@ def test_an_envelope_that_states_something_else_is_refused() -> None:
             "| a rule | undecided | 7 known, about 12 more needed |",
         ),
         ({"held": None, "found": "no tables were given"}, "| a rule | not checked | no tables were given |"),
+        ({"held": True, "found": "a long text that left no room for the figures"}, "| a rule | holds |  |"),
     ],
 )
 def test_a_record_is_told_to_people_with_each_rule_on_one_line(rule: dict[str, Any], row: str) -> None:

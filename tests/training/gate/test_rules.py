@@ -93,6 +93,7 @@ VAGUE = SLICE | {"roc_auc_high": math.nan}
 LAST_WEEKS, LOSS, LITTLE = calibrate_last_weeks(), estimate(-0.1, -0.2, -0.01), FEW["recall_at_capacity"]
 NO_NAME = "the test traffic contains no personal name"
 NO_CHANNEL = "no channel has both inspected and other consignments"
+EVEN = "recall averaged over capacities 0 points (-4 to +4); recall at 1 % of traffic 0 points (-4 to +4)"
 OPEN = "could not be checked: {}. It does not stand against a promotion"
 SURE = "the scores seem too {}, but the interval reaches {}, so this is not certain"
 LEAKY, BOUND = {"found": 1.0}, {name: {"found": bound} for name, bound in BOUNDS.items()}
@@ -104,10 +105,17 @@ CASES: dict[str, list[tuple[str, str, dict[str, Any]]]] = {
     "not worse than the rules": [
         (BROKEN, "recall at capacity -10 points (-20 to -1)", compare_with_rules(recall_at_capacity=LOSS)),
         (UNCHECKED, OPEN.format("too few results, 4 known"), compare_with_rules(**FEW)),
+        # One of three measures was known, and the rule "held" without a word.
         (
             HOLDS,
-            "0 points (-4 to +4); recall at capacity: too few results",
+            f"holds for 2 of 3 measures: {EVEN}; not measured: recall at capacity (too few results for a difference)",
             compare_with_rules(recall_at_capacity=LITTLE),
+        ),
+        (UNCHECKED, OPEN.format("too few results, 4 known"), compare_with_rules(recall_averaged=LITTLE)),
+        (
+            BROKEN,
+            "recall at capacity -10 points (-20 to -1)",
+            compare_with_rules(recall_averaged=LITTLE, recall_at_capacity=LOSS),
         ),
     ],
     "calibrated": [
