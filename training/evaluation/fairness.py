@@ -6,16 +6,15 @@ import numpy as np
 import pandas as pd
 
 from features.spec import Spec
-from training.arrays import Floats, Row, Rows, Texts
+from training.arrays import Bools, Row, Rows, Texts
 from training.config import EvaluationConfig
-from training.evaluation.estimate import MIN_EFFECTIVE_FINDS, Estimate
+from training.evaluation.estimate import Estimate
 from training.evaluation.estimators import KnownFinds, RankedTraffic
 from training.evaluation.traffic import AT_CAPACITY, ScoredPeriod, compute_daily_capacity
 
 CONSIGNEE = "consignee"
 KINDS = ("departure", "channel", CONSIGNEE)
 EVERYBODY, OTHERS = "all", "others"
-MEASURES = ("selection_rate", "hit_rate", "false_opens_per_1000")
 ADDRESS_KINDS = ("post box", "virtual office")
 """Kinds of address that a feature marks."""
 BUSINESS_FEATURE = "parties.consignee_business"
@@ -30,35 +29,30 @@ def classify_consignee(X: Rows, spec: Spec) -> Texts:
     return kind
 
 
-def compute_fairness_rows(traffic: ScoredPeriod, config: EvaluationConfig, judged_by: str) -> list[Row]:
+def compute_fairness_rows(traffic: ScoredPeriod, config: EvaluationConfig) -> list[Row]:
     """Compute the inspection burden of each group: all traffic first, then the largest groups of each kind."""
     ranked = RankedTraffic(traffic)
     within = ranked.select_at_capacities(compute_daily_capacity(traffic, config))
-    finds = KnownFinds.locate(ranked, within)
     rows: list[Row] = []
     for kind, value, mine in _iterate_groups(traffic, config):
-        taken = within[AT_CAPACITY] * mine
-        arrived, chosen = float(mine @ traffic.traffic), float(taken @ traffic.traffic)
+        finds, taken = KnownFinds.locate(ranked, within, mine), within[AT_CAPACITY] * mine
+        arrived, chosen = float(mine @ traffic.traffic), finds.reach[AT_CAPACITY]
         rate = chosen / arrived
-        known, hit = round(float(taken @ traffic.labelled)), Estimate()
-        if taken @ (traffic.labelled * traffic.traffic) >= MIN_EFFECTIVE_FINDS:
-            hit = finds.estimate_precision(taken[traffic.labelled & traffic.positive], chosen)
+        hit = finds.estimate_precision(finds.within[AT_CAPACITY], chosen)
         # If nobody is chosen, there is no unsuccessful inspection.
         burdens = [1000 * rate * (1 - share) if chosen else 0.0 for share in (hit.value, hit.high, hit.low)]
-        row: Row = {"judged_by": judged_by, "kind": kind, "value": value or "missing"}
-        row |= {"consignments": round(arrived), "chosen": chosen, "known": known}
+        row: Row = {"kind": kind, "value": value or "missing", "consignments": round(arrived)}
+        row |= {"chosen": chosen, "known": round(float(taken @ traffic.labelled))}
         # Both are left out if the hit rate rests on too few finds.
         burden = Estimate(*burdens, is_share=False) if hit.is_shown or not chosen else Estimate()
-        found = (Estimate(rate, rate, rate), hit, burden)
-        for name, estimate in zip(MEASURES, found, strict=True):
-            row |= estimate.to_columns(name)
-        rows.append(row)
+        row |= Estimate(rate, rate, rate).to_columns("selection_rate") | hit.to_columns("hit_rate")
+        rows.append(row | burden.to_columns("false_opens_per_1000"))
     return rows
 
 
-def _iterate_groups(traffic: ScoredPeriod, config: EvaluationConfig) -> Iterator[tuple[str, str, Floats]]:
+def _iterate_groups(traffic: ScoredPeriod, config: EvaluationConfig) -> Iterator[tuple[str, str, Bools]]:
     """Yield kind, value and members of each group; the small ones of a kind form one group."""
-    yield EVERYBODY, EVERYBODY, np.ones(len(traffic.score))
+    yield EVERYBODY, EVERYBODY, np.ones(len(traffic.score), dtype=bool)
     for kind in KINDS:
         if kind not in traffic.slices:
             continue
@@ -67,7 +61,7 @@ def _iterate_groups(traffic: ScoredPeriod, config: EvaluationConfig) -> Iterator
         ranked = np.argsort(-counts, kind="stable")
         shown = [code for code in ranked[: config.largest_slices] if counts[code] >= config.smallest_slice]
         for code in shown:
-            yield kind, str(names[code]), (codes == code).astype(np.float64)
+            yield kind, str(names[code]), codes == code
         rest = ~np.isin(codes, shown)
         if rest.any():
-            yield kind, OTHERS, rest.astype(np.float64)
+            yield kind, OTHERS, rest

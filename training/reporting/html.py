@@ -9,7 +9,7 @@ import jinja2
 import pandas as pd
 
 from models.formats import create_page_environment, format_interval, format_number, format_percent
-from training.evaluation.estimate import ENDS, Estimate
+from training.evaluation.estimate import ENDS, TOO_FEW, Estimate
 from training.evaluation.metrics import AREA_METRICS, METRIC_TITLES
 from training.reporting.tables import format_setting
 
@@ -44,6 +44,7 @@ def create_environment(folder: Path = TEMPLATES) -> jinja2.Environment:
         "estimated": format_estimate,
         "estimate_of": lambda row, name: Estimate(*(float(row[f"{name}{end}"]) for end in ENDS)),
         "headline": METRIC_TITLES,
+        "too_few": TOO_FEW,
     }
     return made
 
@@ -57,14 +58,15 @@ def render_page(template: str, folder: Path = TEMPLATES, **values: Any) -> str:
 
 
 def label_cells(page: str) -> str:
-    """Label each cell of the tables of class `cards` with the name of its column: narrow screens show a row as a card, without the head."""
+    """Label each cell of the tables of class `cards` with the name of its column: narrow screens show a row as a card, without head and dashes."""
     for table in CARDS.findall(page):
         begin, head, *rows = re.split("(?=<tr)", table)
         names = [re.sub("<.*?>", "", name) for name in re.findall("<th[ >].*?</th>", head, re.DOTALL)]
         labelled = []
         for row in rows:
             columns = iter(names)
-            labelled.append(re.sub("<td", lambda _, each=columns: f'<td data-label="{next(each, "")}"', row))
+            row = re.sub("<td", lambda _, each=columns: f'<td data-label="{next(each, "")}"', row)
+            labelled.append(re.sub(r"<td (?=[^>]*>\s*–\s*</td>)", "<td data-empty ", row))
         page = page.replace(table, "".join([begin, head, *labelled]))
     return page
 

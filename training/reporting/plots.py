@@ -198,7 +198,8 @@ def draw_dependence(
 
 def _mark_capacity(axes: Axes, share: float, found: Estimate) -> None:
     axes.vlines(share, found.low, found.high, color=charts.INK, linewidth=1.6)
-    place: dict[str, Any] = {"textcoords": "offset points", "xytext": (7, -3), "color": charts.INK}
+    place: dict[str, Any] = {"textcoords": "offset points", "xytext": (9, -3), "color": charts.INK}
+    place["bbox"] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
     axes.annotate(format_percent(found.value), (share, found.value), fontsize=9.5, **place)
     axes.plot(share, found.value, "o", color=charts.INK, label="model at the capacity of each office")
 

@@ -1,9 +1,8 @@
 """Artifacts of a training run: both bundles, stored scores, settings, page, tables, charts and evidence (docs/data-scientist.md)."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -11,7 +10,7 @@ from models.bundle import Bundle, FitKind, ModelCard, SelfTestExamples, load_bun
 from models.registry import get_model_name
 from models.signatures.keys import SigningKey
 from models.traffic_profile import ReferenceProfile
-from training.arrays import Row
+from training.arrays import Row, round_significant
 from training.config import CONFIG_FILE, hash_settings
 from training.data.splits import VALIDATION
 from training.evaluation.estimate import ENDS
@@ -42,8 +41,6 @@ from training.runs.train import TrainingResult
 BUNDLE_FOLDER, EVALUATION_FOLDER = "bundle", "evaluation"
 STORED_SCORES = "scores/deployed.parquet"
 EXAMPLES_PER_BAND = 20
-CARD_DIGITS = 9
-"""Significant digits of the level in the card. Equal bytes are promised on one kind of processor."""
 ABLATION_MEASURES = tuple(f"{measure}{end}" for measure in ("worth", "recall_at_1pct") for end in ENDS)
 TRIAL_COLUMNS = ("trial", "worth", "recall_at_1pct", *SEARCH_SPACE, "best")
 METRIC_COLUMNS = ("name", "metric", "value", "low", "high", "effective", "largest", "known", "shown", "why")
@@ -59,7 +56,8 @@ def build_training_record(
 ) -> RunRecord:
     """Build the record of a training run, whose bundles are in a folder; a key signs its evidence, and its page has an address."""
     bundles = {name: load_bundle(folder / name) for name in (BUNDLE_FOLDER, EVALUATION_FOLDER)}
-    sample, fairness = ExplainedSample.from_result(trained), _compute_fairness(trained)
+    sample = ExplainedSample.from_result(trained)
+    fairness = compute_fairness_rows(trained.deployed.stored.to_period(), trained.settings)
     importance = sample.compute_importance(trained.final.model.spec.features)
     charts = {
         **_draw_evaluation(trained, fairness),
@@ -135,7 +133,7 @@ def _build_bundle(trained: TrainingResult, kind: FitKind) -> Bundle:
     bands = ("high", "elevated", "routine")
     chosen = np.concatenate([order[band[order] == name][:EXAMPLES_PER_BAND] for name in bands])
     level = written.level
-    shift, low, high = (float(f"{value:.{CARD_DIGITS}g}") for value in (level.shift, level.low, level.high))
+    shift, low, high = (round_significant(each) for each in (level.shift, level.low, level.high))
     card = ModelCard(
         name=get_model_name(trained.target),
         target=trained.target,
@@ -176,15 +174,6 @@ def build_reference(trained: TrainingResult, kind: FitKind = "final") -> Referen
     return multiply_counts(build_traffic_profile(seen, capacity), seen.stands_for)
 
 
-def _compute_fairness(trained: TrainingResult) -> list[Row]:
-    """Compute the burden of each group from inspection results and, in a simulated world, from the truth."""
-    stored = trained.deployed.stored
-    rows = compute_fairness_rows(stored.to_period(), trained.settings, "outcomes")
-    if stored.has_truth:
-        rows += compute_fairness_rows(stored.to_period(by_truth=True), trained.settings, "truth")
-    return rows
-
-
 def _draw_evaluation(trained: TrainingResult, fairness: list[Row]) -> dict[str, Chart]:
     stored, model = trained.deployed.stored, trained.deployed.recipe.model
     charts = {"daily": plots.draw_daily_detections(model)}
@@ -192,32 +181,29 @@ def _draw_evaluation(trained: TrainingResult, fairness: list[Row]) -> dict[str, 
         charts |= plots.draw_capacity_curves(stored, trained.deployed.recipe)
     if model["calibration_ratio"].is_shown:
         charts["calibration"] = plots.draw_calibration(model)
-    charts |= plots.draw_fairness([row for row in fairness if row["judged_by"] == "outcomes"])
+    charts |= plots.draw_fairness(fairness)
     if trained.studied.ablation:
         charts["ablation"] = plots.draw_ablation(trained.studied.ablation)
     return charts
 
 
-def _list_estimates(sides: Mapping[str, Evaluation]) -> Iterator[dict[str, Any]]:
-    for side, evaluation in sides.items():
-        for metric, estimate in evaluation.metrics.items():
-            yield {"name": side, "metric": metric, **estimate.to_row()}
+def _tabulate(sides: Mapping[str, Evaluation]) -> RunTable:
+    rows = [
+        {"name": side, "metric": metric, **estimate.to_row()}
+        for side, evaluation in sides.items()
+        for metric, estimate in evaluation.metrics.items()
+    ]
+    return RunTable(rows, METRIC_COLUMNS)
 
 
 def _list_tables(trained: TrainingResult) -> dict[str, RunTable]:
     """List the tables of results by name; `deployed` is the recipe as deployed, `evaluation_fit` another fit."""
     deployed, recipe, studied = trained.deployed, trained.deployed.recipe, trained.studied
-    evaluations: dict[str, Mapping[str, Evaluation]] = {
-        "deployed": {"model": recipe.model},
-        "baselines": recipe.baselines,
-        "deployed_truth": {"model": recipe.truth.model} if recipe.truth else {},
-        "evaluation_fit": {"evaluation fit": trained.evaluation_fit},
-    }
     return {
-        **{
-            name: RunTable(list(_list_estimates(sides)), METRIC_COLUMNS)
-            for name, sides in evaluations.items()
-        },
+        "deployed": _tabulate({"model": recipe.model}),
+        "baselines": _tabulate(recipe.baselines),
+        "deployed_truth": _tabulate({"model": recipe.truth.model} if recipe.truth else {}),
+        "evaluation_fit": _tabulate({"evaluation fit": trained.evaluation_fit}),
         "capacity": RunTable(recipe.model.capacity),
         "calibration": RunTable(recipe.model.calibration),
         "slices": RunTable(recipe.model.slices, SLICE_COLUMNS),

@@ -1,11 +1,13 @@
 """Texts of a run for people: its page as one self-contained HTML file, and its description in MLflow."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version as installed_version
 from typing import Any
 
 from consignments.records import TARGET_NAMES
 from models.formats import format_number
+from models.reasons.texts import name_feature
 from models.risk_model import RiskModel
 from training.arrays import Row
 from training.evaluation.metrics import METRIC_TITLES, Evaluation
@@ -18,8 +20,8 @@ from training.reporting.html import create_environment, render_page
 from training.runs.explanations import explain_highest_scores
 from training.runs.train import TrainingResult
 
-REPORT_FILE, FACTS_FILE = "report.html", "description.md"
-"""Page of a run, and its facts as Markdown, which follow the latest report of the gate in the descriptions in MLflow."""
+REPORT_FILE, COMPARISON_FILE, FACTS_FILE = "report.html", "compare.html", "description.md"
+"""Pages of both kinds of runs, and the facts of a run as Markdown, which follow the latest report of the gate in the descriptions in MLflow."""
 REPORT_END = "\n\n---\n\n"
 FIRST_METRICS = (
     *("recall_averaged", "recall_at_1pct", "recall_at_capacity", "precision_at_1pct"),
@@ -40,13 +42,14 @@ def render_report(
 ) -> str:
     """Render the page of a run as HTML that holds its style and charts."""
     spec, daily = trained.final.model.spec, trained.deployed.recipe.model.daily_capacity
+    named = {feature.name: name_feature(feature) for feature in spec.features}
     return render_page(
         REPORT_FILE,
         **_gather_texts(trained, gate),
         facts={
             "data": trained.data_sha256[:12],
             "code": installed_version("npsrisk"),
-            "features": f"{len(spec)} ({spec.compute_digest()[:12]})",
+            "features": format_number(len(spec)),
             "tested traffic": format_number(trained.deployed.stored.frame["stands_for"].sum()),
         },
         all_metrics=tuple(METRIC_TITLES),
@@ -54,8 +57,8 @@ def render_report(
         | {name: f"top {name.replace('pct', ' %')}" for name in SHARES},
         list_sides=_list_sides,
         examples=explain_highest_scores(trained, served),
-        features=importance[:MAX_FEATURES],
-        fairness=[row for row in fairness if row["judged_by"] == "outcomes"],
+        features=[{**row, "feature": named[row["feature"]]} for row in importance[:MAX_FEATURES]],
+        fairness=fairness,
         swaps=trained.name_swaps[0],
         swap_bound=MAX_LOG_ODDS_CHANGE,
         charts={name: chart.render() for name, chart in charts.items()},
@@ -65,6 +68,11 @@ def render_report(
 def describe_run(trained: TrainingResult, gate: GateReport, page: str = REPORT_FILE) -> str:
     """Describe the run in Markdown, for its page in MLflow and that of the version; `page` is the address of the report."""
     return create_environment().get_template("report.md").render(**_gather_texts(trained, gate), page=page)
+
+
+def name_version(page: str, number: str) -> str:
+    """Return the page of a run with the number of its version in both titles."""
+    return re.sub("(</title>|</h1>)", rf", version {number}\1", page, count=2)
 
 
 def describe_periods(trained: TrainingResult) -> dict[str, str]:

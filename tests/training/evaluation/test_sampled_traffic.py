@@ -57,6 +57,6 @@ def test_metrics_are_those_of_repeated_rows(both: tuple[ScoredPeriod, ScoredPeri
 def test_capacity_and_burden_are_those_of_repeated_rows(both: tuple[ScoredPeriod, ScoredPeriod]) -> None:
     assert compute_daily_capacity(both[0], CONFIG) == compute_daily_capacity(both[1], CONFIG)
     config = msgspec.structs.replace(CONFIG, capacity=5)
-    for rows in zip(*(compute_fairness_rows(traffic, config, "outcomes") for traffic in both), strict=True):
+    for rows in zip(*(compute_fairness_rows(traffic, config) for traffic in both), strict=True):
         for name in ("consignments", "chosen", "selection_rate", "hit_rate"):
             assert rows[0][name] == pytest.approx(rows[1][name], nan_ok=True), name

@@ -11,9 +11,13 @@ def test_a_narrow_screen_names_each_cell_of_a_row():
     """At 390 pixels the table of drift lost its ratio, interval and result."""
     page = '<table class="cards"><thead><tr><th>part</th><th class="left">95&nbsp;% <b>interval</b></th></tr></thead>'
     page += (
-        '<tbody><tr><td>all</td><td class="main">1 to 2</td></tr></tbody></table><table><td>3</td></table>'
+        '<tbody><tr><td>all</td><td class="main">1 to 2</td></tr><tr><td>few</td><td class="main">–</td></tr></tbody>'
+        "</table><table><td>3</td></table>"
     )
     found = label_cells(page)
+    assert '<td data-empty data-label="95&nbsp;% interval" class="main">–</td>' in found, (
+        "lists of ten dashes"
+    )
     assert '<td data-label="95&nbsp;% interval" class="main">1 to 2</td>' in found
     assert found.endswith("<table><td>3</td></table>")
 

@@ -29,7 +29,7 @@ VALUES = np.array([[1.0, 0.0], [np.nan, 1.0], [2.0, 1.0]], dtype=np.float32)
 CURVES = draw_capacity_curves(STORED, RECIPE)
 LOSS = {"left_out": "goods", "kind": "group", "worth": 0.02, "worth_low": 0.01, "worth_high": 0.03}
 FAIRNESS = draw_fairness(
-    compute_fairness_rows(STORED.to_period(), msgspec.structs.replace(QUICK, capacity=5), "outcomes")
+    compute_fairness_rows(STORED.to_period(), msgspec.structs.replace(QUICK, capacity=5))
 )
 
 
