@@ -1,11 +1,10 @@
 """Monitoring without labels: compares later traffic with the reference, and recommends an action by effect sizes."""
 
-import hashlib
 import math
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -43,7 +42,6 @@ from training.monitoring.drift_measures import (
 )
 from training.monitoring.traffic_profile import ScoredTraffic, build_traffic_profile, multiply_counts
 
-_NOT_IN_METRIC_NAMES = re.compile(r"[^A-Za-z0-9_ .:/-]|//+|/$|/\.+(?=/|$)")
 MAX_METRIC_NAME = 200
 MAX_LISTED_NAMES = 6
 METRICS = {
@@ -122,18 +120,16 @@ class Drift:
     def flatten_metrics(self) -> dict[str, float]:
         """Return the metrics of the run; unknown ones are left out."""
         return {
-            build_metric_name(METRICS[row["kind"]].format(**row)): float(row["value"])
+            build_metric_name(row): float(row["value"])
             for row in self.measures
             if row["kind"] in METRICS and np.isfinite(row["value"])
         }
 
 
-def build_metric_name(name: str) -> str:
-    """Build a name that MLflow accepts: other characters become underscores, and a digest is appended so that two names stay two."""
-    plain = _NOT_IN_METRIC_NAMES.sub("_", name)[:MAX_METRIC_NAME]
-    if plain == name:
-        return name
-    return f"{plain}-{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:4]}"
+def build_metric_name(row: Row) -> str:
+    """Build the name of a measure as a metric, in the characters that MLflow accepts."""
+    part = quote(row["part"], safe=" ", errors="replace").replace("%", "_")
+    return METRICS[row["kind"]].format(**row | {"part": part})[:MAX_METRIC_NAME]
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import numpy as np
 
 from features.spec import Feature
 from models.formats import format_count, format_number, format_percent, format_points
+from models.reasons.texts import name_feature
 from models.traffic_profile import MISSING_BIN, ReferenceProfile
 from training.arrays import Bools, Floats, Ints, Row
 from training.data.propensity import estimate_result_weights, select_weighing_columns
@@ -190,6 +191,8 @@ def _list_sources(then: ReferenceProfile, traffic: ResampledTraffic) -> Iterator
             if came and gap.high < estimate.high:
                 none = f"none in a gap of {format_count(silence, 'day')}, about {owed:,.0f} expected beyond the usual gap"
                 estimate, detail = gap, f"{none}; in all days {detail}"
+            elif estimate.low > 1:
+                detail += "; a rise has no limit"
             row = build_row("source", column, value, estimate, then=expected, now=came, detail=detail)
             if source.longest_silence_days > MAX_REGULAR_SILENCE_SHARE * then.days:
                 row["result"] = NOT_EVALUATED
@@ -356,8 +359,8 @@ def list_feature_changes(
             later = now.means[channel][place]
             lacking = [float(each[MISSING_BIN] / each.sum()) for each in (old, new)]
             moved = np.nan if mean is None or later is None or not spread else (later - mean) / spread
-            row: Row = {"feature": feature.name, "group": feature.group, "channel": channel}
-            row |= {"psi": float(compute_psi(old, new))}
+            row: Row = {"feature": feature.name, "meaning": name_feature(feature), "group": feature.group}
+            row |= {"channel": channel, "psi": float(compute_psi(old, new))}
             row |= {"total_variation": float(compute_total_variation(old, new))}
             row |= {"mean_change_sd": moved, "missing_then": lacking[0], "missing_now": lacking[1]}
             rows.append(row)

@@ -21,7 +21,7 @@ PAGE_FILE = "drift.html"
 MAX_FEATURES, MAX_SHARES = 25, 25
 SHARES = ("missing", "new code", "unknown code", "new key")
 VERDICT_ACTIONS = {
-    "stable": "No change that has a limit is beyond it with its whole 95 % interval. Keep the model.",
+    "stable": "No change that has a limit is beyond it with its whole 95 % interval; a rise of arrivals has none. Keep the model.",
     "insufficient data": "There is too little traffic to tell whether it changed. Keep watching: the notes say how much is needed.",
     "retrain": "The traffic changed. Train on later results and compare.",
     "investigate data": "The data are faulty. Correct them first: the faults may cause the other changes, and a model trained on "

@@ -319,14 +319,20 @@ def test_a_wave_that_came_and_went_is_no_source_that_fell_silent(watched: Watche
 
 def test_a_gap_says_what_was_expected_in_it_next_to_its_ratio(watched: Watched) -> None:
     """0 % stood next to 22 of 43 received."""
-    given = add_carriers(watched, Gap_Post=SourceActivity(60, 1))
+    given = add_carriers(watched, Gap_Post=SourceActivity(60, 1), Rising_Post=SourceActivity(6, 1))
     begun = given.later["received_at"] < given.later["received_at"].min() + pd.Timedelta(hours=20)
     carrier = given.later["carrier"].mask(begun & (begun.cumsum() <= 22), "Gap Post")
+    carrier.iloc[np.linspace(begun.sum(), len(carrier) - 1, 60).astype(int)] = "Rising Post"
     found = given.watch(given.later.assign(carrier=carrier), history="recent")
     (row,) = [row for row in found.select_kind("source") if row["part"] == "Gap Post"]
     assert row["detail"] == (
         "none in a gap of 13 days, about 51 expected beyond the usual gap; in all days 22 received, about 60 expected"
     )
+    (row,) = [row for row in found.select_kind("source") if row["part"] == "Rising Post"]
+    # 342 % was "within limit" without a word.
+    assert row["result"] == "within limit"
+    assert re.fullmatch(r"[56]\d received, about 6 expected; a rise has no limit", row["detail"])
+    assert not re.search(r"<td[^>]*>history\.", render_drift(found, "models:/nps-risk/3"))
 
 
 def test_versions_after_the_inspection_and_withdrawn_consignments_are_not_watched(watched: Watched) -> None:
@@ -462,6 +468,9 @@ def test_days_that_are_in_the_reference_period_too_are_counted(begins: str, days
 def test_mlflow_accepts_the_metrics_of_any_office(office: str) -> None:
     from mlflow.utils.validation import _validate_metric_name
 
-    name = build_metric_name(f"psi/score/office:{office}")
+    name, other = (
+        build_metric_name({"kind": "score", "part": f"office {each}"}) for each in (office[:20], office + "(")
+    )
     _validate_metric_name(name)
-    assert name != build_metric_name(f"psi/score/office:{office}(")
+    _validate_metric_name(other)
+    assert name != other
