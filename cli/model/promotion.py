@@ -70,7 +70,12 @@ def compare(
     from training.data.splits import ArrivalWindow
     from training.promotion.compared_versions import ComparedVersions
     from training.promotion.comparison import ComparedTraffic, LoggedDecision
-    from training.promotion.comparison_report import describe_basis, log_comparison, summarize_comparison
+    from training.promotion.comparison_report import (
+        describe_basis,
+        describe_scores,
+        log_comparison,
+        summarize_comparison,
+    )
     from training.promotion.evidence import VersionHistory
     from training.reporting.mlflow_tracking import build_addresses
 
@@ -94,9 +99,10 @@ def compare(
         "metrics": found.flatten_metrics(),
         "differences": {name: gain.to_row() for name, gain in found.pair.gains.items()},
     }
+    summaries = () if review else (summarize_comparison, describe_scores)
     lines = [
-        *([] if review else [summarize_comparison(found, first.title, second.title)]),
-        describe_basis(found, first.title, second.title, review),
+        *(each(found, first.title, second.title) for each in summaries),
+        describe_basis(found),
         *found.notes,
         f"run {run_id}",
         *(f"{what} in MLflow: {address}" for what, address in addresses.items()),

@@ -23,6 +23,7 @@ from training.promotion.comparison import (
     LoggedScores,
     compare,
     compare_stored,
+    take_capacity,
 )
 from training.promotion.refit import read_run_config
 from training.runs.artifacts import STORED_SCORES
@@ -95,27 +96,27 @@ class ComparedVersions:
         known = tested.frame.loc[tested.frame["labelled"].to_numpy(bool), "consignment_id"]
         if stored is None or not known.isin(stored.frame["consignment_id"]).any():
             # The recipe of `a` on the features of today, as of the date of `b`.
-            config = read_run_config(self.registry, self.a.run_id)
-            if config is None:
+            recipe = read_run_config(self.registry, self.a.run_id)
+            if recipe is None:
                 raise BadInput(
                     "the training run recorded no settings, so its recipe cannot be fitted again",
                     where=self.a.title,
                     todo="provide --decisions of the service",
                 )
             as_of = datetime.fromisoformat(self.bundle.card.as_of)
-            task = TrainingTask(compared.tables, as_of, self.b.target, config)
+            task = TrainingTask(compared.tables, as_of, self.b.target, recipe)
             stored, kind = train_model(task, jobs, progress).deployed.stored, "refitted recipe"
-        return compare_stored(stored, tested, self.b.target, kind)
+        config = take_capacity(EvaluationConfig(), self.bundle)
+        return compare_stored(stored, tested, self.b.target, kind, config)
 
     def _find_scores(self) -> tuple[StoredScores | None, StoredScores | None]:
         """Read the out-of-time scores of both training runs; None of a run that stored none, or none that agree with its evidence."""
-
-        def read(version: ModelVersion, served: Bundle) -> StoredScores | None:
-            content = fetch_training_evidence(self.registry, version, served).files.get(STORED_SCORES)
+        found = []
+        for version, fits in zip((self.a, self.b), self.fits, strict=True):
+            content = fetch_training_evidence(self.registry, version, fits.served).files.get(STORED_SCORES)
             where = f"run {version.run_id}, {STORED_SCORES}"
-            return None if content is None else StoredScores.from_bytes(content, where)
-
-        return read(self.a, self.fits[0].served), read(self.b, self.fits[1].served)
+            found.append(None if content is None else StoredScores.from_bytes(content, where))
+        return found[0], found[1]
 
     def evaluate_deployed(
         self, sources: tuple[ScoreSource, ScoreSource], config: EvaluationConfig

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from functools import cached_property
+from datetime import UTC, datetime
+from functools import cached_property, partial
 from typing import Any
 
 import msgspec
@@ -224,6 +224,7 @@ class Comparison:
     disagreements: list[dict[str, float | str]] = field(default_factory=list)
     deployed: PairedEvaluation | None = None
     notes: tuple[str, ...] = ()
+    compared_at: datetime = field(default_factory=partial(datetime.now, UTC))
 
     @cached_property
     def pair(self) -> PairedEvaluation:

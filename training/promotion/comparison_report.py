@@ -1,6 +1,6 @@
 """Summary, page and run of a comparison, with the gate's report on the version that may replace the champion."""
 
-from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,24 +20,18 @@ from training.evaluation.metrics import (
     describe_counts,
 )
 from training.gate.report import GATE_COLUMNS, GateReport
-from training.gate.rules import (
-    ChampionComparison,
-    RuleResult,
-    describe_deployed,
-    describe_sources,
-    warn_of_unequal_fits,
-)
+from training.gate.rules import describe_deployed, describe_sources, warn_of_unequal_fits
 from training.promotion.compared_versions import NOBODY
 from training.promotion.comparison import COMPARED, DISAGREEMENT_COLUMNS, REASON_SEPARATOR, Comparison
 from training.promotion.evidence import COMPARED_SCORES, EvidenceOptions, review_version
 from training.reporting.charts import BLUE, GREY, ORANGE, Chart, draw_rows, open_chart
-from training.reporting.html import format_metric, render_page
+from training.reporting.html import create_environment, render_page
 from training.reporting.mlflow_tracking import InputTable, RunRecord, log_run
 from training.reporting.tables import RunTable
 from training.runs.evidence import Evidence, hash_files
 from training.runs.registered_run import write_review
+from training.runs.run_report import COMPARISON_FILE, FACTS_FILE, REPORT_END
 
-UNSIGNED = RuleResult(None, "the comparison is not signed")
 SLICE_ENDS = ("difference", "low", "high")
 SIGN_COLORS = {1: BLUE, 0: GREY, -1: ORANGE}
 
@@ -55,7 +49,7 @@ def describe_difference(gain: Estimate, metric: str) -> str:
     """Return a difference with its interval; how many more finds decide it is said by the gate alone."""
     if not gain.is_shown:
         return f"too few results: {gain.known or 0:,} known"
-    return describe_estimate(round_gain(gain), lambda value: format_gain(value, metric))
+    return describe_estimate(round_gain(gain), partial(format_gain, metric=metric))
 
 
 def build_difference_rows(pair: PairedEvaluation) -> list[dict[str, Any]]:
@@ -69,38 +63,24 @@ def build_difference_rows(pair: PairedEvaluation) -> list[dict[str, Any]]:
     return rows
 
 
-def describe_comparison(found: Comparison, a: str, b: str, gate: GateReport | None = None) -> str:
-    """Describe the comparison in Markdown, for the page of its run, after the gate's report on `b` if `a` is the champion."""
-    truth = [] if found.truth is None else [_tabulate(found.truth, a, b)]
-    parts = [
-        f"**{summarize_comparison(found, a, b)}**" if gate is None else gate.to_markdown(),
-        describe_basis(found, a, b, gate),
-        *found.notes,
-        _tabulate(found.pair, a, b),
-        *(f"By the truth of the simulated world, which decides nothing:\n\n{table}" for table in truth),
-        "The page `compare.html` among the artifacts shows slices, and examples of consignments that the two rank differently.",
-    ]
-    return "\n\n".join(parts)
+def describe_comparison(found: Comparison, a: str, b: str) -> str:
+    """Describe the facts of a comparison in Markdown, for the page of its run, where they follow its summary or what the gate says of `b`."""
+    template = create_environment().get_template("compare.md")
+    known = {"found": found, "a": a, "b": b, "basis": describe_basis(found), "metrics": COMPARED}
+    return template.render(known, differing=describe_difference, page=COMPARISON_FILE)
 
 
-def describe_basis(found: Comparison, a: str, b: str, gate: GateReport | None = None) -> str:
-    """Return on which arrivals the comparison rests, and on which scores of each version unless a report of the gate says it."""
-    arrivals = found.pair.b.arrivals.describe()
-    compared = f"Compared on {found.consignments:,} {arrivals}, with {found.labelled:,} known results."
-    if gate is not None:
-        return compared
+def describe_basis(found: Comparison) -> str:
+    """Return when the comparison was made, and on which arrivals and results it rests."""
+    arrivals = f"{found.consignments:,} {found.pair.b.arrivals.describe()}"
+    return f"Compared on {found.compared_at:%Y-%m-%d}: {arrivals}, with {found.labelled:,} known results."
+
+
+def describe_scores(found: Comparison, a: str, b: str) -> str:
+    """Return from which scores of each version its ranks come; a report of the gate says it too."""
     scores = describe_sources(found.sources, a, b)
     warning = warn_of_unequal_fits(found.sources, a, b)
-    return f"{compared} {scores} Neither learnt from the compared arrivals. {warning}".rstrip()
-
-
-def _tabulate(pair: PairedEvaluation, a: str, b: str) -> str:
-    rows = [("metric", a, b, "difference (95 % interval)"), ("---",) * 4]
-    for name in COMPARED:
-        one, other = (format_metric(side[name].shown, name) for side in (pair.a, pair.b))
-        rows.append((METRIC_TITLES[name], one, other, describe_difference(pair.gains[name], name)))
-    lines = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([*lines, "", pair.b.counts.describe_support()])
+    return f"{scores} Neither learnt from the compared arrivals. {warning}".rstrip()
 
 
 def draw_comparison(found: Comparison, a: str, b: str) -> list[Chart]:
@@ -125,23 +105,21 @@ def draw_comparison(found: Comparison, a: str, b: str) -> list[Chart]:
     return charts
 
 
-def render_comparison(
-    found: Comparison, a: ModelVersion, b: ModelVersion, gate: GateReport | None = None
-) -> str:
-    """Render the page of a comparison as self-contained HTML, with the gate's report on `b` if `a` is the champion."""
+def render_comparison(found: Comparison, a: ModelVersion, b: ModelVersion) -> str:
+    """Render the page of a comparison as self-contained HTML, with its summary where a report of the gate on `b` takes its place."""
     return render_page(
-        "compare.html",
+        COMPARISON_FILE,
         gained=format_gain,
         differing=describe_difference,
         found=found,
         a=a,
         b=b,
         parts={"By inspection results": found.pair} | ({"By the truth": found.truth} if found.truth else {}),
-        rows=build_difference_rows,
+        metrics=COMPARED,
         sentence=summarize_comparison(found, a.title, b.title),
-        basis=describe_basis(found, a.title, b.title, gate),
+        basis=describe_basis(found),
+        scores=describe_scores(found, a.title, b.title),
         pictures=[chart.render() for chart in draw_comparison(found, a.title, b.title)],
-        gate=gate,
         separator=REASON_SEPARATOR,
     )
 
@@ -156,35 +134,28 @@ def log_comparison(
 ) -> tuple[str, GateReport | None]:
     """Log a comparison, signed if a key is given, and write the gate's report on `b` if `a` is the champion; return run and report."""
     champion = registry.find_champion(b.target)
-    report = None
-    if champion is not None and champion.number == a.number:
-        signer, verified = None if key is None else approvers.find(key.public.key_id), UNSIGNED
-        if signer is not None and (signer.until is None or datetime.now(UTC) < signer.until):
-            verified = RuleResult(True, f"the comparison is signed by {signer.name}")
-        about = found.pair, found.begins, found.sources, verified
-        measured = ChampionComparison("", *about, deployed=found.deployed)
-        report = review_version(registry, b, EvidenceOptions(approvers, measured=measured))
-    run_id = log_run(_build_record(found, a, b, report, key), tracking_uri=registry.tracking_uri)
-    if report is not None:
-        write_review(registry, b, report._replace(comparison_run=report.comparison_run or run_id))
+    run_id = log_run(_build_record(found, a, b, key), tracking_uri=registry.tracking_uri)
+    if champion is None or champion.number != a.number:
+        return run_id, None
+    report = review_version(registry, b, EvidenceOptions(approvers))
+    write_review(registry, b, report, run_id)
     return run_id, report
 
 
-def _build_record(
-    found: Comparison, a: ModelVersion, b: ModelVersion, gate: GateReport | None, key: SigningKey | None
-) -> RunRecord:
+def _build_record(found: Comparison, a: ModelVersion, b: ModelVersion, key: SigningKey | None) -> RunRecord:
     tables = {
         "differences": RunTable(build_difference_rows(found.pair)),
         "disagreements": RunTable(found.disagreements, DISAGREEMENT_COLUMNS),
         "slices": RunTable(found.pair.slices, SLICE_COLUMNS),
+        "gate": RunTable([], GATE_COLUMNS),
     }
     if found.truth is not None:
         tables["truth"] = RunTable(build_difference_rows(found.truth))
-    if gate is not None:
-        tables["gate"] = RunTable(gate.to_rows(), GATE_COLUMNS)
+    facts = describe_comparison(found, a.title, b.title)
+    summary, scores = (each(found, a.title, b.title) for each in (summarize_comparison, describe_scores))
     record = RunRecord(
         name=f"compare {a.number} and {b.number}, {a.target}",
-        description=describe_comparison(found, a.title, b.title, gate),
+        description=f"**{summary}**\n\n{scores}{REPORT_END}{facts}",
         tags={
             "kind": "comparison",
             "verdict": found.verdict,
@@ -192,6 +163,7 @@ def _build_record(
             "a": a.uri,
             "b": b.uri,
             "begins": found.begins.isoformat(),
+            "compared_at": f"{found.compared_at:%Y-%m-%d %H:%M} UTC",
             "truth": "shown" if found.truth is not None else "none",
             "data_sha256": found.data_sha256,
         },
@@ -199,7 +171,11 @@ def _build_record(
         | {f"scores.{name}": source.describe() for name, source in zip("ab", found.sources, strict=True)},
         metrics=found.flatten_metrics(),
         tables=tables,
-        files={"compare.html": render_comparison(found, a, b, gate), COMPARED_SCORES: found.stored.content},
+        files={
+            COMPARISON_FILE: render_comparison(found, a, b),
+            FACTS_FILE: facts,
+            COMPARED_SCORES: found.stored.content,
+        },
         inputs={name: InputTable(rows) for name, rows in found.inputs.items()},
     )
     evidence = Evidence(

@@ -39,12 +39,11 @@ REPEATED = RuleResult(True, "computed again from the tables of the training run"
 
 
 class EvidenceOptions(NamedTuple):
-    """Options of the reviewer: whose signatures count, the comparison's run, tables to repeat the training, a comparison not logged yet."""
+    """Options of the reviewer: whose signatures count, the comparison's run, and tables to repeat the training."""
 
     approvers: Approvers = NOBODY
     comparison: str | None = None
     refit: RefitOptions | None = None
-    measured: ChampionComparison | None = None
 
 
 DEFAULT_EVIDENCE = EvidenceOptions()
@@ -171,12 +170,9 @@ def _describe_signer(found: RunEvidence, what: str) -> RuleResult:
 
 def _gather_comparison(compared: ComparedVersions, options: EvidenceOptions) -> ChampionComparison | None:
     """Gather the comparison with the champion: the chosen one, else the latest that is signed, else the latest; None without one."""
-    registry, champion, version, measured = compared.registry, compared.a, compared.b, options.measured
-    if measured is not None and measured.verified.held:
-        return measured
+    found: list[ChampionComparison] = []
     named = [options.comparison] if options.comparison else None
-    found = [] if measured is None else [measured]
-    for run_id in named or registry.list_runs(a=champion.uri, b=version.uri):
+    for run_id in named or compared.registry.list_runs(a=compared.a.uri, b=compared.b.uri):
         if (read := _read_comparison(compared, options, run_id)) is not None:
             found.append(read)
             if read.verified.held:

@@ -29,11 +29,13 @@ from training.reporting.mlflow_tracking import (
 )
 from training.reporting.tables import RunTable
 from training.runs.artifacts import BUNDLE_FOLDER, build_training_record, check_gate, write_run_bundles
-from training.runs.run_report import FACTS_FILE, REPORT_END, REPORT_FILE
+from training.runs.run_report import COMPARISON_FILE, FACTS_FILE, REPORT_END, REPORT_FILE, name_version
 from training.runs.task import TrainingTask, require_outcomes
 from training.runs.train import TrainingResult, train_model
 
 EXAMPLE = Path(__file__).with_name("input_example.json")
+ACTION_TAG = "recommendation"
+"""Tag of a training run or comparison: what the latest report of the gate recommends."""
 STUDY_MEASURES = ("worth", "recall_at_1pct")
 
 
@@ -99,6 +101,8 @@ def run_training(
                 description=record.description,
                 tags=trained.tags | {"verdict": gate.recommendation.action},
             )
+            page = name_version(str(record.files[REPORT_FILE]), version.number)
+            registry.client.log_text(run.run_id, page, REPORT_FILE)
             # The page of the logged model shows the main metrics too.
             digest = hash_tables({"consignments": trained.consignments})[:MAX_DIGEST_CHARACTERS]
             main = [each for each in trained.metrics if each.count("/") == 1]
@@ -108,32 +112,50 @@ def run_training(
         return RegisteredRun(trained, gate, run.run_id, version.uri, version.number, addresses)
 
 
-def write_review(registry: Registry, version: ModelVersion, report: GateReport) -> None:
-    """Replace what is said of a version by a report of the gate: on its page, in its run and on the page of that.
+def write_review(
+    registry: Registry, version: ModelVersion, report: GateReport, comparison: str | None = None
+) -> None:
+    """Replace what is said of a version by a report of the gate: on its page, in its run, and in its comparison.
 
-    A promoted version keeps its records and the report of its first promotion. The page of a run is that of its first version.
+    A promoted version keeps its records and the report of its first promotion. The page of a run is that of its first version. A new
+    `comparison` has the report even if it rests on an earlier one, which is signed.
     """
-    head, links, action = report.to_markdown(), {}, report.recommendation.action
-    if report.comparison_run:
-        address = build_addresses(registry.tracking_uri, report.comparison_run)["run"]
-        head += f"\n\n[The comparison: run {report.comparison_run}](#{address.partition('#')[2]})"
-        links["The comparison in MLflow"] = address
-    facts = (registry.read_run_artifact(version.run_id, FACTS_FILE) or b"").decode()
+    action, training = report.recommendation.action, version.run_id
     records = [each.record for each in registry.list_signed_records(version.name)]
     own = [record for record in records if record.version == version.number]
-    first, verdict = (own[-1].to_markdown(own[:-1]), "promoted") if own else (head, action)
-    registry.write_description(version, f"{first}{REPORT_END}{facts}", verdict)
-    versions = registry.client.search_model_versions(f"run_id='{version.run_id}'")
+    compared = report.comparison_run or (own[-1].comparison if own else None)
+    address = build_addresses(registry.tracking_uri, training)["run"]
+    # All runs are in one experiment.
+    links = {"The comparison in MLflow": address.replace(training, compared)} if compared else {}
+    for run_id in filter(None, {report.comparison_run, comparison}):
+        _write_report(registry, run_id, COMPARISON_FILE, report, {"The training run in MLflow": address})
+    said, verdict = (own[-1].to_markdown(own[:-1]), "promoted") if own else (report.to_markdown(), action)
+    registry.write_description(version, _describe(registry, training, said, links), verdict)
+    versions = registry.client.search_model_versions(f"run_id='{training}'")
     is_first = all(int(each.version) >= int(version.number) for each in versions)
     if report.recommendation.way == "goes back" or len(own) > (action == "promoted") or not is_first:
         return
-    registry.client.set_tag(version.run_id, NOTE_TAG, f"{head}{REPORT_END}{facts}")
+    _write_report(registry, training, REPORT_FILE, report, links)
+
+
+def _write_report(
+    registry: Registry, run_id: str, page_file: str, report: GateReport, links: Mapping[str, str]
+) -> None:
+    """Replace the report of the gate in the description of a run, in its tag and table, and on its page."""
+    registry.client.set_tag(run_id, NOTE_TAG, _describe(registry, run_id, report.to_markdown(), links))
+    registry.client.set_tag(run_id, ACTION_TAG, report.recommendation.action)
     gate = RunTable(report.to_rows(), GATE_COLUMNS).to_json()
-    registry.client.log_text(version.run_id, gate, "tables/gate.json")
-    page = registry.read_run_artifact(version.run_id, REPORT_FILE)
+    registry.client.log_text(run_id, gate, "tables/gate.json")
+    page = registry.read_run_artifact(run_id, page_file)
     if page is not None:
-        changed = replace_gate(page.decode(), report, links)
-        registry.client.log_text(version.run_id, changed, REPORT_FILE)
+        registry.client.log_text(run_id, replace_gate(page.decode(), report, links), page_file)
+
+
+def _describe(registry: Registry, run_id: str, said: str, links: Mapping[str, str]) -> str:
+    """Describe a run or its version: what is said of it, links to other runs on the same server, and its facts."""
+    linked = (f"\n\n[{text}](#{address.partition('#')[2]})" for text, address in links.items())
+    facts = (registry.read_run_artifact(run_id, FACTS_FILE) or b"").decode()
+    return f"{said}{''.join(linked)}{REPORT_END}{facts}"
 
 
 def build_example_consignments(config: FeatureConfig) -> pd.DataFrame:

@@ -31,6 +31,7 @@ from training.data.splits import ArrivalWindow
 from training.evaluation.stored_scores import StoredScores
 from training.promotion import comparison as comparing
 from training.promotion.comparison import (
+    COMPARED,
     DISAGREEMENT_COLUMNS,
     REASON_SEPARATOR,
     ComparedTraffic,
@@ -38,7 +39,13 @@ from training.promotion.comparison import (
     FitScores,
     LoggedScores,
 )
-from training.promotion.comparison_report import draw_comparison, render_comparison, summarize_comparison
+from training.promotion.comparison_report import (
+    describe_comparison,
+    draw_comparison,
+    render_comparison,
+    summarize_comparison,
+)
+from training.reporting.html import format_estimate
 
 SETTINGS = EvaluationConfig(smallest_slice=5)
 FIRST, SECOND = (ModelVersion("nps-risk", number, "run", {"target": "nps"}, ()) for number in "12")
@@ -215,6 +222,20 @@ def test_the_truth_is_shown_apart_and_decides_nothing(sides: Sides, compared: Co
     assert found.truth.b.counts.known == 43
     assert found.verdict == compared.verdict
     assert read_gains(found) == pytest.approx(read_gains(compared), nan_ok=True)
+
+
+def test_each_side_has_its_interval_as_in_the_report_of_its_run(compared: Comparison) -> None:
+    """Recall that was 11 to 20 points too high stood there without one."""
+    page = render_comparison(compared, FIRST, SECOND)
+    table, text = page[page.index("By inspection results") :], describe_comparison(compared, "one", "other")
+    for side in (compared.pair.a, compared.pair.b):
+        shown = [name for name in COMPARED if side[name].is_shown]
+        assert "recall_averaged" in shown
+        for name in shown:
+            value, interval = format_estimate(side[name], name)
+            cell = f"{value}<br><small>{interval}</small>".replace(" %", "\N{NO-BREAK SPACE}%")
+            assert cell in re.sub(r"\s*\n\s*", "", table)
+            assert f"| {value} ({interval}) |" in text
 
 
 def read_gains(found: Comparison) -> dict[str, float]:

@@ -21,6 +21,7 @@ from training.gate.ways import Candidate
 from training.promotion.comparison import OTHER_RANK, Comparison
 from training.promotion.comparison_report import render_comparison
 from training.promotion.promote import MAX_RECORD_CHARACTERS, fit_record
+from training.reporting.html import replace_gate
 
 SETTINGS = EvaluationConfig(smallest_slice=5)
 BEGINS = datetime(2030, 1, 1, tzinfo=UTC)
@@ -48,16 +49,17 @@ def compare_blurred(champion: float, challenger: float, rows: int = 6_000) -> Co
     return Comparison(stored, SETTINGS, "nps", BEGINS, rows, SOURCES)
 
 
-def review(bundle: Bundle, found: Comparison) -> GateReport:
+def render_reviewed(bundle: Bundle, found: Comparison) -> str:
+    """Render the page of a comparison with what the gate says of the challenger."""
     compared = ChampionComparison("", found.pair, found.begins, found.sources, VOUCHED)
-    return GateReport.from_evidence(
-        make_evidence(bundle, candidate=Candidate("1", newer_days=14), comparison=compared)
-    )
+    evidence = make_evidence(bundle, candidate=Candidate("1", newer_days=14), comparison=compared)
+    page = render_comparison(found, A, B)
+    return replace_gate(page, GateReport.from_evidence(evidence), {})
 
 
 def test_the_page_of_a_better_challenger_says_promote_on_what_was_counted(bundle: Bundle) -> None:
     found = compare_blurred(4.0, 0.3)
-    page = render_comparison(found, A, B, review(bundle, found))
+    page = render_reviewed(bundle, found)
     screen = read_first_screen(page)
     assert "promote This version is better than version 1: recall averaged over capacities" in screen
     assert ", version 1 ranks " in screen
@@ -71,8 +73,9 @@ def test_fits_of_unequal_experience_are_named_with_a_warning(bundle: Bundle) -> 
     sources = tuple(ScoreSource("evaluation", BEGINS, "2029-12-01", positives) for positives in (1, 6))
     found = replace(compare_blurred(4.0, 0.3), sources=sources)
     learnt = "trained on arrivals before 2029-12-01 (1 positive), not on any from 2030-01-01 on"
-    for other, gate in (("version 2", None), ("this version", review(bundle, found))):
-        page = read_first_screen(render_comparison(found, A, B, gate))
+    pages = {"version 2": render_comparison(found, A, B), "this version": render_reviewed(bundle, found)}
+    for other, whole in pages.items():
+        page = read_first_screen(whole)
         assert page.count(f"Scores of version 1: its evaluation fit, without the last weeks, {learnt}.") == 1
         assert (
             page.count(f"The compared fit of version 1 was trained on 1 positive, that of {other} on 6.") == 1
@@ -81,7 +84,7 @@ def test_fits_of_unequal_experience_are_named_with_a_warning(bundle: Bundle) -> 
 
 def test_the_page_of_a_worse_challenger_says_refuse(bundle: Bundle) -> None:
     found = compare_blurred(0.3, 4.0)
-    screen = read_first_screen(render_comparison(found, A, B, review(bundle, found)))
+    screen = read_first_screen(render_reviewed(bundle, found))
     assert "refuse The gate does not hold (not worse than the champion" in screen
 
 

@@ -1,4 +1,4 @@
-"""Claims about what a comparison changes in the run and the version that it judged."""
+"""Claims about what a comparison, the gate and a promotion change in both runs and in the version that they judged."""
 
 import json
 from types import SimpleNamespace
@@ -15,6 +15,7 @@ from training.runs.run_report import FACTS_FILE, REPORT_END
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
 FIRST = f"**WAIT.** First compare it with the champion.{REPORT_END}The facts of the run."
+PAGES = {"training": "report.html", "comparison": "compare.html"}
 PAGE = "<header></header><!-- gate -->First compare it with the champion.<!-- /gate --><p>The facts.</p>"
 
 
@@ -40,10 +41,12 @@ def build_report():
 @pytest.fixture(scope="module")
 def reviewed(tmp_path_factory):
     store = create_store(tmp_path_factory.mktemp("store"))
-    files = {"report.html": PAGE, FACTS_FILE: "The facts of the run."}
     run_id, comparison = (
-        log_run(RunRecord(name, FIRST, {"kind": name}, files=files), tracking_uri=store)
-        for name in ("training", "comparison")
+        log_run(
+            RunRecord(kind, FIRST, {"kind": kind}, files={page: PAGE, FACTS_FILE: "The facts of the run."}),
+            tracking_uri=store,
+        )
+        for kind, page in PAGES.items()
     )
     registry, version = Described(store), SimpleNamespace(name="nps-risk", number="1", run_id=run_id)
     write_review(registry, version, build_report()._replace(comparison_run=comparison))
@@ -66,26 +69,42 @@ def test_a_description_beyond_the_limit_ends_before_what_does_not_fit_as_a_whole
     assert long == f"**WAIT.**\n\n{table}\n{table}\n{rest}"
 
 
-def test_run_and_version_say_what_to_do_after_the_comparison_and_link_to_it(reviewed):
-    registry, run_id, comparison = reviewed
+def test_both_runs_and_the_version_say_what_to_do_now_and_link_each_other(reviewed):
+    """compare.html and the description of its run said "wait" of a version that was promoted."""
+    registry, *runs = reviewed
     assert registry.verdict == "promote"
-    for text in (registry.text, registry.get_run_tags(run_id)["mlflow.note.content"]):
+    tags = [registry.get_run_tags(run) for run in runs]
+    assert [each["recommendation"] for each in tags] == ["promote", "promote"]
+    notes = [each["mlflow.note.content"] for each in tags]
+    for text, other in zip([*notes, registry.text], [*reversed(runs), runs[1]], strict=True):
         assert text.startswith("**PROMOTE.** Promote it.")
         assert "First compare" not in text
         assert "all is well" not in text
         assert text.endswith("The facts of the run.")
-        assert f"/runs/{comparison})" in text
+        assert f"/runs/{other})" in text
 
 
-def test_the_page_of_the_run_and_its_table_of_rules_are_replaced(reviewed):
+def test_the_pages_of_both_runs_and_their_tables_of_rules_are_replaced(reviewed):
+    registry, *runs = reviewed
+    named = ("The comparison in MLflow", "The training run in MLflow")
+    for run_id, file, other, name in zip(runs, PAGES.values(), reversed(runs), named, strict=True):
+        page = registry.read_run_artifact(run_id, file).decode()
+        assert "First compare" not in page
+        assert "Promote it." in page
+        assert f'/runs/{other}">{name}</a>' in page
+        assert page.endswith("<p>The facts.</p>")
+        table = json.loads(registry.read_run_artifact(run_id, "tables/gate.json"))
+        assert table["data"] == [["reasons present", "holds", "reasons: 3", "at least one"]]
+
+
+def test_a_new_comparison_has_the_report_that_rests_on_an_earlier_one_too(reviewed):
+    """One without a signature does not count, and its page would have no recommendation."""
     registry, run_id, comparison = reviewed
-    page = registry.read_run_artifact(run_id, "report.html").decode()
-    assert "First compare" not in page
-    assert "Promote it." in page
-    assert f'/runs/{comparison}">The comparison in MLflow</a>' in page
-    assert page.endswith("<p>The facts.</p>")
-    table = json.loads(registry.read_run_artifact(run_id, "tables/gate.json"))
-    assert table["data"] == [["reasons present", "holds", "reasons: 3", "at least one"]]
+    files = {PAGES["comparison"]: PAGE}
+    later = log_run(RunRecord("comparison", FIRST, {}, files=files), tracking_uri=registry.tracking_uri)
+    version = SimpleNamespace(name="nps-risk", number="1", run_id=run_id)
+    write_review(registry, version, build_report()._replace(comparison_run=comparison), later)
+    assert "Promote it." in registry.read_run_artifact(later, PAGES["comparison"]).decode()
 
 
 def test_a_later_version_of_a_run_leaves_the_page_of_the_first(reviewed, tmp_path):
