@@ -166,10 +166,9 @@ def list_rows(name: str, table: Row, evidence: DossierEvidence) -> list[dict[str
 
 def _pick_run_rows(table: Row, rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Pick the wanted columns, and the rows that have more than their name."""
-    mine = [row for row in rows if all(row[name] == value for name, value in table.get("only", {}).items())]
     picked = [
         {each: row[each] for name, *_ in table["columns"] for end in ENDS if (each := f"{name}{end}") in row}
-        for row in mine
+        for row in rows
     ]
     return [row for row in picked if any(value is not None for value in list(row.values())[1:])]
 

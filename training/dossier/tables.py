@@ -28,6 +28,7 @@ from training.promotion.compared_versions import fetch_training_evidence
 from training.promotion.evidence import EvidenceOptions, compute_figures, review_version
 from training.reporting.tables import format_setting, parse_table
 from training.runs.evidence import EVIDENCE_FILE, RunEvidence
+from training.runs.registered_run import ACTION_TAG
 
 COMMIT_TAG = "mlflow.source.git.commit"
 RUN_TABLES = ("data", "fairness", "features", "leaks", "name_swaps", "split")
@@ -57,6 +58,7 @@ class DossierEvidence:
     gate: GateReport
     records: Sequence[SignedRecord]
     approvers: Approvers
+    comparisons: Sequence[Mapping[str, str]] = ()
     settings: Sequence[ServiceSetting] = ()
 
     @property
@@ -142,8 +144,18 @@ def gather_dossier_evidence(
         gate=review_version(registry, version, EvidenceOptions(approvers)),
         records=registry.list_signed_records(version.name),
         approvers=approvers,
+        comparisons=_list_comparisons(registry, version),
         settings=tuple(settings),
     )
+
+
+def _list_comparisons(registry: Registry, version: ModelVersion) -> list[dict[str, str]]:
+    named = {"compared_at": "compared_at", "with": "a", "difference": "verdict", "recommendation": ACTION_TAG}
+    runs = {run: registry.get_run_tags(run) for run in registry.list_runs(kind="comparison", b=version.uri)}
+    return [
+        {name: tags.get(tag, "none").removeprefix("models:/") for name, tag in named.items()} | {"run": run}
+        for run, tags in runs.items()
+    ]
 
 
 Rows = Iterable[Row]
@@ -280,11 +292,10 @@ def list_inspected_share(recipe: RecipeEvaluation) -> Rows:
 
 def list_approval_rules(record: PromotionRecord) -> Rows:
     """List the rules of the gate at the time of the latest approval."""
-    results = record.name_results()
     return [
         {"rule": name, "result": result, "found": record.rules[name]["found"]}
         | {"expected": EXPECTED.get(name, "")}
-        for name, result in results.items()
+        for name, result in record.name_results().items()
     ]
 
 

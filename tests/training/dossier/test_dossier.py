@@ -21,9 +21,10 @@ from models.formats import format_number
 from models.signatures.key_holders import Approvers
 from training.dossier.dossier import NOT_SHOWN, build_dossier, encode_dossier, render_dossier, write_dossier
 from training.dossier.tables import DossierEvidence, gather_dossier_evidence
-from training.evaluation.estimate import describe_estimate
+from training.evaluation.estimate import TOO_FEW, describe_estimate
 from training.evaluation.stored_scores import StoredScores, evaluate_recipe
 from training.monitoring.drift_measures import LIMITS
+from training.reporting.mlflow_tracking import RunRecord, log_run
 from training.runs.artifacts import STORED_SCORES
 
 DAY = date(2026, 1, 2)
@@ -147,7 +148,7 @@ def test_the_tables_are_those_of_the_run(approved: Approved) -> None:
     for row in tables["data"]:
         assert counts[row["period"]]["positive"] == row.get("positive")
         assert counts[row["period"]]["arrived"] == row.get("arrived")
-    burden = [row["chosen"] for row in tables["fairness"] if row["judged_by"] == "outcomes"]
+    burden = [row["chosen"] for row in tables["fairness"]]
     assert [row["chosen"] for row in list_rows(made, "burden", "fairness")] == burden
     best = max(tables["features"], key=lambda row: row["share"])
     assert list_rows(made, "features")[0]["feature"] == best["feature"]
@@ -189,6 +190,32 @@ def test_the_approval_is_that_of_the_record_with_who_signed(approved: Approved) 
     assert all(row["expected"] for row in rules.values())
     unknown = build_dossier(replace(approved.evidence, approvers=Approvers(())), DAY)
     assert list_pairs(unknown, "approval")["signatures that hold"] == "none that can be verified here"
+
+
+def test_the_comparisons_of_a_version_are_named_with_what_they_led_to(approved: Approved) -> None:
+    """The dossier of a refused version said "no comparison" beside the comparison that had refused it."""
+    tags = {"kind": "comparison", "a": "models:/nps-risk/7", "b": approved.version.uri, "verdict": "worse"}
+    tags |= {"recommendation": "refuse", "compared_at": "2026-01-01 10:00 UTC"}
+    run_id = log_run(RunRecord("compare 7 and 1", "", tags), tracking_uri=approved.registry.tracking_uri)
+    found = gather_dossier_evidence(approved.registry, approved.version, APPROVERS)
+    made = build_dossier(found, DAY)
+    (row,) = list_rows(made, "technical_measures", "comparisons")
+    assert row == {
+        "compared_at": "2026-01-01 10:00 UTC",
+        "with": "nps-risk/7",
+        "difference": "worse",
+        "recommendation": "refuse",
+        "run": run_id,
+    }
+    assert "2026-01-01 10:00 UTC" in render_dossier(made)
+
+
+def test_too_few_results_mean_the_same_in_all_documents(approved: Approved) -> None:
+    """Report, dossier and docs explained the dash in three ways."""
+    page = " ".join(render_dossier(build_dossier(approved.evidence, DAY)).split())
+    assert f"nothing is selected, or too few results ({TOO_FEW})." in page
+    study = Path("docs/estimates.md").read_text("utf-8")
+    assert f"*Too few results* are {TOO_FEW}:" in study
 
 
 def test_a_run_with_a_simulated_truth_says_so(approved: Approved) -> None:
