@@ -68,14 +68,9 @@ def compare(
     npsrisk compare champion challenger --consignments later.parquet --outcomes outcomes.parquet
     """
     from training.data.splits import ArrivalWindow
+    from training.promotion import comparison_report
     from training.promotion.compared_versions import ComparedVersions
     from training.promotion.comparison import ComparedTraffic, LoggedDecision
-    from training.promotion.comparison_report import (
-        describe_basis,
-        describe_scores,
-        log_comparison,
-        summarize_comparison,
-    )
     from training.promotion.evidence import VersionHistory
     from training.reporting.mlflow_tracking import build_addresses
 
@@ -91,7 +86,7 @@ def compare(
         window=ArrivalWindow(from_, until),
     )
     found = versions.compare(traffic, tables.read_table(decisions, LoggedDecision), jobs, progress)
-    run_id, review = log_comparison(registry, found, first, second, signer, approvers)
+    run_id, review = comparison_report.log_comparison(registry, found, first, second, signer, approvers)
     addresses = build_addresses(registry.tracking_uri, run_id)
     values = {
         "run_id": run_id,
@@ -99,10 +94,10 @@ def compare(
         "metrics": found.flatten_metrics(),
         "differences": {name: gain.to_row() for name, gain in found.pair.gains.items()},
     }
-    summaries = () if review else (summarize_comparison, describe_scores)
+    summaries = (comparison_report.summarize_comparison, comparison_report.describe_scores)
     lines = [
-        *(each(found, first.title, second.title) for each in summaries),
-        describe_basis(found),
+        *(each(found, first.title, second.title) for each in summaries if review is None),
+        comparison_report.describe_basis(found),
         *found.notes,
         f"run {run_id}",
         *(f"{what} in MLflow: {address}" for what, address in addresses.items()),
