@@ -332,7 +332,7 @@ def _check_each_slice(
             area = form.format(**texts)
             beyond.append(f"{row['kind']} {row['value']}: area {area}, {row['positive']} positives")
     if not judged:
-        known = f"{MIN_SLICE_POSITIVES} known positives"
+        known = f"{MIN_SLICE_POSITIVES} known finds"
         return build_unchecked(f"no slice of {known} has an interval" if large else f"no slice has {known}")
     found = "; ".join(beyond) or f"slices checked: {len(judged)}, none beyond the limit"
     return RuleResult(not beyond, found)

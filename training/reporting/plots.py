@@ -94,7 +94,7 @@ def draw_calibration(model: Evaluation) -> Chart:
 
 
 def draw_daily_detections(model: Evaluation) -> Chart:
-    """Draw for each day of arrivals the known positives, and how many of them are in the top 1 % of all, as they are counted."""
+    """Draw for each day of arrivals the known finds, and how many of them are in the top 1 % of all, as they are counted."""
     finds, (begins, ends) = model.finds, model.arrivals
     assert begins is not None
     assert ends is not None
@@ -105,7 +105,7 @@ def draw_daily_detections(model: Evaluation) -> Chart:
     )
     chart = charts.open_chart("daily")
     with chart.draw() as axes:
-        axes.bar(range(len(days)), known, color="#D5DAE0", label="known positives")
+        axes.bar(range(len(days)), known, color="#D5DAE0", label="known finds")
         axes.bar(range(len(days)), found, color=charts.BLUE, label="in the top 1 % of all arrivals")
         charts.set_columns(axes, [f"{day:%d %b}" for day in days])
         charts.set_whole_numbers(axes.yaxis)

@@ -138,8 +138,8 @@ CASES: dict[str, list[tuple[str, str, dict[str, Any]]]] = {
     ],
     "no slice collapsed": [
         (BROKEN, "channel air: area 0.5, upper end 0.55, 20 positives", measure(COLLAPSED)),
-        (UNCHECKED, OPEN.format("no slice has 10 known positives"), measure(SMALL)),
-        (UNCHECKED, OPEN.format("no slice of 10 known positives has an interval"), measure(VAGUE)),
+        (UNCHECKED, OPEN.format("no slice has 10 known finds"), measure(SMALL)),
+        (UNCHECKED, OPEN.format("no slice of 10 known finds has an interval"), measure(VAGUE)),
     ],
     "names have no effect": [
         (BROKEN, "at most 0.011 log-odds", {"figures": make_figures(name_swap=0.011)}),
@@ -161,10 +161,10 @@ CASES: dict[str, list[tuple[str, str, dict[str, Any]]]] = {
     },
     "no slice lost": [
         (BROKEN, "channel postal: area -0.2 (-0.3 to -0.1)", {"pair": make_pair(slices=[LOST_SLICE])}),
-        (UNCHECKED, OPEN.format("no slice has 10 known positives"), {"pair": make_pair(slices=[SMALL])}),
+        (UNCHECKED, OPEN.format("no slice has 10 known finds"), {"pair": make_pair(slices=[SMALL])}),
         (
             UNCHECKED,
-            OPEN.format("no slice of 10 known positives has an interval"),
+            OPEN.format("no slice of 10 known finds has an interval"),
             {"pair": make_pair(slices=[HIDDEN])},
         ),
     ],

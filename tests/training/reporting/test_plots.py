@@ -45,7 +45,7 @@ DRAWN = {
     ),
     "daily": (
         draw_daily_detections(RECIPE.model),
-        ["Known positives by day", "in the top 1 % of all", "04 Oct"],
+        ["Known finds by day", "in the top 1 % of all", "04 Oct"],
     ),
     "selection rate": (
         FAIRNESS["fairness_selection_rate"],
