@@ -73,7 +73,7 @@ def test_a_number_that_is_no_waybill_stays_as_it_is(other: str) -> None:
         ("RB-999 999 999-GB", "RB999999999GB"),
         ("057-51987552", "05751987552"),
         ("057-51987552/h-1 a", "05751987552/h-1 a"),
-        ("lot-7 b", "lot-7 b"),
+        (" lot-7 b ", "lot-7 b"),
         (unicodedata.normalize("NFD", "Köln-7"), "Köln-7"),
         ("   ", "   "),
         ("057-5198755/1", "057-5198755/1"),
