@@ -25,14 +25,11 @@ def pack_rows(X: Floats) -> list[bytes]:
     """Pack each of the rows of a matrix, (n, features)."""
     rows, width = X.shape
     words = np.ascontiguousarray(X, dtype="<f4").view("<u4")
-    codes = np.zeros((rows, -(-width // CODES_PER_BYTE) * CODES_PER_BYTE), dtype=np.uint8)
-    mine = codes[:, :width]
-    mine += OTHER
-    mine -= (words == ZERO) * OTHER
-    mine -= (words == NAN) * np.uint8(2)
-    mine -= words == ONE
-    is_other = mine == OTHER
-    packed = codes[:, ::4] | codes[:, 1::4] << 2 | codes[:, 2::4] << 4 | codes[:, 3::4] << 6
+    is_nonzero = words != ZERO
+    # The bits of a code: the low one for NaN, the high one for 1, both for another word.
+    low, high = is_nonzero & (words != ONE), is_nonzero & (words != NAN)
+    is_other = low & high
+    packed = np.packbits(np.stack([low, high], axis=2).reshape(rows, -1), axis=1, bitorder="little")
     others = words[is_other].tobytes()
     ends = 4 * np.cumsum(np.count_nonzero(is_other, axis=1))
     head = width.to_bytes(WIDTH_BYTES, "little")
