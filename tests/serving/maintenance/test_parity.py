@@ -128,7 +128,7 @@ def test_a_missing_or_altered_bundle_leaves_its_decisions_out_with_the_reason(
     assert len(found["not_compared_examples"]) == 10
     assert told(state, "parity", "--model", "nps-risk/1")["equal"]
     bundles = PastModels(state / "nowhere", lambda _name, _version: load_bundle(bundle))
-    with pytest.raises(BundleRefused, match=f"another digest.*expected {sha256[:12]}"):
+    with pytest.raises(BundleRefused, match=f"not the one that was approved.*expected {sha256[:12]}"):
         bundles.find("nps-risk/2", sha256)
 
 
