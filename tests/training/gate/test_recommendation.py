@@ -1,15 +1,13 @@
 """The recommendation: each way up and each reason against it in one sentence, on the facts that decide, counts first."""
 
-import json
 import re
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
+from support.cases import read_cases
 from support.gate_evidence import (
     NO_LEAK,
-    PACE,
     estimate,
     make_challenger,
     make_evaluation,
@@ -60,7 +58,6 @@ OPEN = make_figures(
     ),
     looks=NO_LEAK | {PREDICTIVE_COLUMN: {"found": None, "rows": 9, "where": "3 positives"}},
 )
-CASES = (Path(__file__).parents[2] / "data" / "recommendations.jsonl").read_text().splitlines()
 KNOWN: dict[str, dict[str, Any]] = {
     "open": {"figures": OPEN},
     "reads names": {"figures": replace(OPEN, name_swap=1.0)},
@@ -69,10 +66,10 @@ KNOWN: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("line", CASES)
-def test_each_case_gets_its_answer_in_one_sentence(bundle: Bundle, line: str) -> None:
+@pytest.mark.parametrize("given", read_cases("recommendations"))
+def test_each_case_gets_its_answer_in_one_sentence(bundle: Bundle, given: dict[str, Any]) -> None:
     """Each line has a candidate, its gain, what else is known of it, and action, way and words of the answer."""
-    case = {"candidate": {}, "known": []} | json.loads(line)
+    case: dict[str, Any] = {"candidate": {}, "known": []} | given
     gains = {PRIMARY: estimate(*case["gain"])} if "gain" in case else {}
     if "lost capacity" in case["known"]:
         gains["recall_at_capacity"] = LOSS
@@ -99,68 +96,19 @@ def test_a_page_with_too_few_finds_names_one_need(bundle: Bundle) -> None:
     assert "more" not in describe_difference(pair.gains[PRIMARY], PRIMARY)
 
 
-FOUR, SEVEN, NINE = (
-    {"calibration_ratio": estimate(1, 0.2, 9, finds=finds, is_share=False)} for finds in (4, 7, 9)
-)
-ORIGINS = (
-    "but only finds of the last 4 weeks count. Train again with --origins 4, which tests more weeks if enough earlier results were known. A routine refit of it needs the "
-    "same number."
-)
-ADVICE: dict[str, tuple[dict[str, Any], FindPace, str, str]] = {
-    # A version whose stored scores rest on seven finds was told to wait for twelve more, which its figures never see.
-    "a new training": (
-        SEVEN,
-        PACE,
-        "wait",
-        "About 3 more finds are needed to decide this: 4 arrive in a week, so train again in about 1 week.",
-    ),
-    # Three trainings in six weeks each named about nine more finds, in five weeks: only those of one window of three counted.
-    "more tested weeks": (
-        FOUR,
-        FindPace(1.5, 4.0, 3, 1, 3),
-        "wait",
-        f"About 6 more finds are needed to decide this, {ORIGINS}",
-    ),
-    "earlier weeks are missing": (
-        FOUR,
-        FindPace(1.5, 4.0, 1, 0, 3),
-        "wait",
-        "so train again in about 4 weeks.",
-    ),
-    "enough of them come": (FOUR, FindPace(2.5, 4.0, 3, 2, 3), "wait", "so train again in about 3 weeks."),
-    "none in time": (
-        FOUR,
-        FindPace(0.17, 4.0, 3, 1, 3),
-        "refuse",
-        "this cannot be decided in reasonable time.",
-    ),
-    "none at all": (FOUR, FindPace(0.0, 4.0, 3, 1, 3), "refuse", "decide this: none arrive."),
-    # About 3 and about 65 more finds stood in one sentence.
-    "one need of two": (
-        SEVEN | {"roc_auc": estimate(0.8, 0.4, 0.95, finds=6)},
-        PACE,
-        "wait",
-        "so train again in about 1 week.",
-    ),
-    "one find is not several": (
-        NINE,
-        PACE,
-        "wait",
-        "About 1 more find is needed to decide this: 4 arrive in a week, so train again in about 1 week.",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", ADVICE)
-def test_figures_of_a_run_change_only_with_a_new_training(bundle: Bundle, case: str) -> None:
-    metrics, pace, action, ending = ADVICE[case]
-    figures = make_figures(recipe=RecipeEvaluation(make_evaluation(**metrics), {}), pace=pace)
+@pytest.mark.parametrize("case", read_cases("advice_after_training"))
+def test_figures_of_a_run_change_only_with_a_new_training(bundle: Bundle, case: dict[str, Any]) -> None:
+    """Each line has the finds of two figures, the pace at which finds come, action and end of the answer."""
+    metrics = {"calibration_ratio": estimate(1, 0.2, 9, finds=case["calibration"], is_share=False)}
+    if "area" in case:
+        metrics["roc_auc"] = estimate(0.8, 0.4, 0.95, finds=case["area"])
+    recipe = RecipeEvaluation(make_evaluation(**metrics), {})
+    figures = make_figures(recipe=recipe, pace=FindPace(*case["pace"]))
     found = recommend(make_evidence(bundle, figures=figures))
-    rules = ", ".join(UNDECIDED) if len(metrics) > 1 else "calibrated"
-    assert found.sentence.startswith(
-        f"Too few results were known when it was trained ({rules}), and its figures stay"
-    )
-    assert (found.action, found.sentence.endswith(ending)) == (action, True), found.sentence
+    rules = ", ".join(UNDECIDED) if "area" in case else "calibrated"
+    begin = f"Too few results were known when it was trained ({rules}), and its figures stay"
+    assert found.sentence.startswith(begin)
+    assert (found.action, found.sentence.endswith(case["ending"])) == (case["action"], True), found.sentence
     assert len(re.findall(r"more finds? ", found.sentence)) == 1
 
 
