@@ -92,6 +92,7 @@ class PromotionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def to_markdown(self, earlier: Sequence["PromotionRecord"] = ()) -> str:
         """Describe the record for people: who, when, why, each rule and what stands against it, and the earlier records of the version."""
         replaces = "" if self.replaces is None else f", in place of version {self.replaces}"
+        results = self.name_results()
         lines = [
             f"## Promoted by {self.approved_by}, {self.approved_at:%Y-%m-%d %H:%M} UTC{replaces}",
             "",
@@ -101,19 +102,19 @@ class PromotionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 f"{': **forced, against the gate**' if each.forced else ''}.\n"
                 for each in earlier
             ),
-            f"> {_escape_cell(self.why)}",
+            f"> {_escape(self.why)}",
             "",
             self.sentence,
             "",
             f"Record {self.number}, {self.compute_sha256()[:12]}; bundle {self.bundle_sha256[:12]}; "
             + ("no comparison." if self.comparison is None else f"comparison {self.comparison}."),
             "",
-            "| rule of the gate | result | found |",
-            "|---|---|---|",
             *(
-                f"| {name} | {result} | {'' if result == HOLDS else _escape_cell(self.rules[name]['found'])} |"
-                for name, result in self.name_results().items()
+                f"- {name}: **{result}**, {_escape(self.rules[name]['found'])}"
+                for name, result in results.items()
+                if result != HOLDS
             ),
+            f"- {HOLDS}: {', '.join(name for name, result in results.items() if result == HOLDS) or 'no rule'}",
         ]
         return "\n".join(lines)
 
@@ -131,8 +132,8 @@ def name_result(held: bool | None, *, undecided: bool = False) -> str:
     return UNDECIDED if undecided and not held else {True: HOLDS, False: BROKEN, None: UNCHECKED}[held]
 
 
-def _escape_cell(text: str) -> str:
-    """Escape a text for a cell of a Markdown table."""
+def _escape(text: str) -> str:
+    """Escape a text for a line of Markdown."""
     return " ".join(text.split()).replace("|", "\\|")
 
 
