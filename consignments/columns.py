@@ -31,7 +31,7 @@ CODES_TYPE = pa.list_(pa.string())
 TYPES |= {"items": ITEM_TYPE, "codes": CODES_TYPE}
 """Canonical Arrow type of each kind of field."""
 
-NUMBER_PATTERN = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+NUMBER_PATTERN = r"^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$"
 INTEGER_PATTERN = r"^-?\d{1,19}$"
 MAX_EXACT_FLOAT = 2.0**53 - 1
 """Largest number up to which each float stands for one integer only."""
@@ -203,14 +203,13 @@ def get_type_family(kind: Any) -> str:
     """Return the family of a type; integers and floats are one family, because a missing value turns integers to floats."""
     if pa.types.is_dictionary(kind):
         return get_type_family(kind.value_type)
-    families: dict[str, Callable[[Any], bool]] = {
-        "null": pa.types.is_null,
-        "text": lambda k: pa.types.is_string(k) or pa.types.is_large_string(k) or pa.types.is_string_view(k),
-        "numbers": lambda k: pa.types.is_integer(k) or pa.types.is_floating(k) or pa.types.is_decimal(k),
-        "times": lambda k: pa.types.is_timestamp(k),
-        "lists": pa.types.is_nested,
-    }
-    return next((name for name, holds in families.items() if holds(kind)), str(kind))
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return "text"
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return "numbers"
+    if pa.types.is_timestamp(kind):
+        return "times"
+    return "lists" if pa.types.is_nested(kind) else str(kind)
 
 
 def to_text_column(given: Any) -> Any:

@@ -98,6 +98,12 @@ def test_numbers_are_read_to_the_last_bit(values: list[float]) -> None:
     assert read_texts("number", *map(repr, values), "many") == [*values, None]
 
 
+def test_a_number_of_many_digits_is_refused_soon() -> None:
+    assert read_texts("number", "1" * 200_000 + "x") == [
+        None
+    ]  # minutes if its digits are parted in every way
+
+
 @pytest.mark.parametrize(
     ("column", "expected"),
     [

@@ -45,7 +45,7 @@ def read_country(text: str | None, field: str, doubts: Doubts) -> str | None:
 
 # --- numbers and weights ----------------------------------------------------------------------------------------------
 
-DECIMAL = re.compile(r"\+?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
+DECIMAL = re.compile(r"\+?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 MAX_NUMBER = 1e12
 """No weight, count or amount of a consignment is larger."""
 POUND, OUNCE = 0.45359237, 0.028349523125
