@@ -118,6 +118,7 @@ class Samples:
         for below, values in node.items():
             role = clean_text(next(iter(values), None))
             is_role = below in load_words()["roles"]["names"] or read_name(below)[-1:] == (QUALIFIER,)
+            is_role = is_role or {each.section for each in read_name(role or "")} == {"sides"}
             if role and is_role and PLAIN_NAME.fullmatch(role):
                 found, sides = f"{name}[{below}={role}]", [each.name for each in read_role(role)]
                 is_told_apart = [clean_text(each.get(below, [None])[0]) for each in nodes].count(role) == 1
@@ -165,7 +166,7 @@ class _Drafter:
         self._read_values()
         self._items = self._find_items()
         self._complete_sides()
-        self._complete_amounts()
+        self._complete_goods()
         self._each = self._find_each()
         self._record: dict[str, Guess] = {}
         self._goods: dict[str, Guess] = {}
@@ -203,27 +204,37 @@ class _Drafter:
         known: dict[tuple[Place, str | None], set[str | None]] = defaultdict(set)
         for place, meaning in self._meanings.items():
             known[place[:-1], meaning.side].add(meaning.fact)
-        of_parties = {group for group, side in known if side}
         for fact, has_form in FORMS:
-            for place, (named, side, _) in self._meanings.items():
-                group, values = place[:-1], self._samples.list_given(place)
-                facts = known[group, side]
-                is_open = side in SIDES if fact in PARTY_FACTS else side is None
-                if fact in GOODS_FACTS:
-                    is_open = group not in of_parties
-                if fact == "description":
-                    is_open &= "hs_code" in facts or self._samples.repeats[group] > 1
-                is_role = group and f"[{place[-1]}=" in group[-1]
-                is_new = named is None and fact not in facts and not is_role
-                if is_open and is_new and values and all(map(has_form, values)):
-                    facts.add(fact)
+            for place, meaning in self._meanings.items():
+                values = self._samples.list_given(place)
+                if values and all(map(has_form, values)) and self._may_be(fact, place, known):
+                    known[place[:-1], meaning.side].add(fact)
                     self._by_value.add(place)
-                    self._meanings[place] = PlaceMeaning(fact, side, False)
+                    self._meanings[place] = PlaceMeaning(fact, meaning.side, False)
 
-    def _complete_amounts(self) -> None:
-        """Read the only number in the goods that no name explains as the only amount that they lack."""
+    def _may_be(
+        self, fact: str, place: Place, known: Mapping[tuple[Place, str | None], set[str | None]]
+    ) -> bool:
+        """Check whether an element may be a fact that its name does not say, and that is not known of its party or group."""
+        group, (named, side, _) = place[:-1], self._meanings[place]
+        is_role = group and f"[{place[-1]}=" in group[-1]
+        if is_role or named not in NAMELESS.get(fact, (None,)) or fact in known[group, side]:
+            return False
+        if fact in PARTY_FACTS:
+            return side in SIDES
+        if fact in GOODS_FACTS and any(each == group and of for each, of in known):
+            return False
+        return side is None and (
+            fact != "description" or "hs_code" in known[group, side] or self._samples.repeats[group] > 1
+        )
+
+    def _complete_goods(self) -> None:
+        """Read a name as the description that the goods lack, and the only number that no name explains as the only amount."""
         inside = {place: each.fact for place, each in self._meanings.items() if self._is_in_items(place)}
         columns = {index_columns("item_columns").get(fact or "") for fact in inside.values()}
+        if "description" not in columns:
+            names = [place for place, fact in inside.items() if fact == "name"]
+            self._meanings.update({place: PlaceMeaning("description", None, False) for place in names[:1]})
         lacking = [column for column in AMOUNTS if column not in columns]
         numbers = [place for place, fact in inside.items() if fact is None and self._is_number(place)]
         if len(lacking) == len(numbers) == 1:
@@ -388,7 +399,8 @@ class _Drafter:
             codes = load_codes("post/default_codes", guess.column)
             values = {value for place in guess.places for value in self._samples.list_given(place)}
             strange = sorted(value for value in values if value.lower() not in codes)
-            return f"what does {strange[0]} mean? see [codes.{guess.column}]" if strange else ""
+            if strange:
+                return f"what does {strange[0]} mean? see [codes.{guess.column}]"
         is_certain = all(self._meanings[place].certain for place in guess.places)
         return "" if is_certain or guess.column == "consignment_id" else "by its place or value alone"
 
@@ -396,11 +408,12 @@ class _Drafter:
 
     def _write_units(self) -> Iterator[str]:
         """Write the unit of weights and what amounts are per; what nothing shows is left out, with a question."""
-        found = (self._record.get("gross_weight_kg"), self._goods.get("net_weight_kg"))
-        weights = [place for guess in found if guess for place in guess.places]
+        tables = ((self._record, "gross_weight_kg"), (self._goods, "net_weight_kg"))
+        found = [table[column] for table, column in tables if column in table and "weight_unit" not in table]
+        weights = [place for guess in found for place in guess.places]
         units: dict[str, str] = {}
         doubts: list[str] = []
-        if weights and "weight_unit" not in self._record and "weight_unit" not in self._goods:
+        if weights:
             named = {unit for place in weights for unit in _read_units(place)}
             if len(named) == 1 or named == {"lb", "oz"}:
                 units["weight"] = "+".join(sorted(named))
@@ -496,6 +509,8 @@ def _is_country_code(text: str) -> bool:
     return len(text) == 2 and text.isupper() and not get_unit_factor(text) and find_country(text) is not None
 
 
+NAMELESS = {"nature": (None, "ignored")}
+"""What the names of elements say that may be read as a fact by their values."""
 PARTY_FACTS = ("email", "country", "phone", "postcode", "address", "name", "city")
 GOODS_FACTS = ("hs_code", "origin_country", "description")
 FORMS: list[tuple[str, Callable[[str], Any]]] = [

@@ -14,7 +14,9 @@ MAX_WORDS_OF_PHRASE = 4
 MIN_LETTERS_INSIDE = 3
 """Shorter words are known only if they stand alone: `to` is not read in `total`."""
 MAX_NAME_LENGTH = 60
-UNKNOWN = "unknown"
+MIN_LETTERS_AT_END = 4
+"""A known word that others stand before without a break has at least so many: `paino` in `kokonaispaino`."""
+UNKNOWN, BEGINNING = "unknown", "beginning"
 
 _INHERITED_NAMES = (
     "address phone email country city postcode family hs_code quantity origin_country currency value unit_value total_value weight "
@@ -90,7 +92,7 @@ def _read_phrases(words: Sequence[str]) -> Iterator[Meaning]:
 
 
 def _split_joined(text: str) -> list[Meaning]:
-    """Read a word that is made of several known ones; nothing if a part of it is not known."""
+    """Read a word that is made of several known ones, or that ends in one."""
     known = _index_words()
     best: dict[int, list[Meaning]] = {0: []}
     for end in range(MIN_LETTERS_INSIDE, len(text) + 1):
@@ -101,7 +103,11 @@ def _split_joined(text: str) -> list[Meaning]:
         ]
         if splits:
             best[end] = min(splits, key=len)
-    return best.get(len(text), [Meaning(UNKNOWN, text)])
+    if len(text) in best:
+        return best[len(text)]
+    ends = (at for at in range(1, len(text) - MIN_LETTERS_AT_END + 1) if text[at:] in known)
+    at = next(ends, len(text))
+    return [Meaning(UNKNOWN, text)] if at == len(text) else [Meaning(BEGINNING, text[:at]), known[text[at:]]]
 
 
 class PlaceMeaning(NamedTuple):
@@ -126,12 +132,16 @@ def read_place(place: Sequence[str]) -> PlaceMeaning:
     weak = {each.name for each in own if each.section == "weak"}
     goods = any(GOODS in meanings for meanings in names)
     fact, inherited = _find_fact(own), None if above[-1:] == (GOODS,) else _find_fact(above)
+    certain = all(each.section != BEGINNING for each in own)
+    if goods and (fact, side) == ("country", "sender"):
+        return PlaceMeaning("origin_country", None, certain)
     if fact is not None and fact != "value":
-        return PlaceMeaning(fact, side, True)
+        return PlaceMeaning(fact, side, certain)
     if "names" in weak and (inherited not in INHERITED or inherited == "address"):
-        known = all(each.section != UNKNOWN for each in above)
+        known = certain and all(each.section != UNKNOWN for each in above)
         return PlaceMeaning("description" if goods and not side else "name", side, known)
-    if inherited in INHERITED and (fact or weak - {"goods"}):
+    is_own = len(own) > 1 and inherited in index_columns("party_columns")
+    if inherited in INHERITED and ((fact and not is_own) or weak - {"goods"}):
         return PlaceMeaning(inherited, side, True)
     if fact is None and own and {each.section for each in own} <= {"sides", "weak"}:
         if own[-1].section == "sides":
@@ -141,7 +151,7 @@ def read_place(place: Sequence[str]) -> PlaceMeaning:
             return PlaceMeaning("quantity" if goods else other, side, False)
         if "goods" in weak:
             return PlaceMeaning("description", side, False)
-    return PlaceMeaning(fact, side, True)
+    return PlaceMeaning(fact, side, certain)
 
 
 def read_part(part: str) -> tuple[Meaning, ...]:

@@ -39,6 +39,7 @@ COLUMNS = {
 """Columns of which one is enough for a fact."""
 WORDS = re.compile(r"[A-Za-z]{2}|[^\W\d_A-Za-z]")
 """Two letters, or one of another alphabet."""
+FLAG = re.compile(r"true|false|[01YN]", re.IGNORECASE)
 NO_WORDS = re.compile(r"true|false|\S*\d\S*|\S*(?:@|://)\S*", re.IGNORECASE)
 """Flags, codes with digits, and addresses of mail and web."""
 MAX_LEVELS = 8
@@ -70,7 +71,9 @@ class Leaf(NamedTuple):
         party = index_columns("party_columns").get(fact or "")
         if side is not None and party:
             return f"{side}_{party}" not in known
-        if fact in (None, "name") and is_of_words(self.text):
+        if fact in (None, "name") and (
+            is_of_words(self.text) or (side is not None and not FLAG.fullmatch(self.text))
+        ):
             return True
         if fact is None and len(self.text) > 5 and has_heading(self.text):
             return "hs_code" not in known

@@ -58,12 +58,18 @@ def test_a_sample_of_a_known_interface_gets_its_goods_and_both_parties(name: str
         assert fields["items"][0]["hs_code"]
 
 
-def test_parties_told_apart_by_a_code_are_marked_if_the_code_does_not_spell_it() -> None:
+@pytest.mark.parametrize(
+    ("name", "codes", "marked"),
+    [("AddressType", ("01", "02"), True), ("Zork", ("Receiver", "Sender"), False)],
+)
+def test_parties_told_apart_by_a_code_are_marked_if_the_code_does_not_spell_it(
+    name: str, codes: tuple[str, str], marked: bool
+) -> None:
     party = {"Name": "Ann", "Street": "1 Mill Lane", "City": "Bristol", "Countrycode": "GB"}
     goods = [{"Description": "tea", "Quantity": 1, "Weight": 200, "Value": 5, "HSTariffNr": "090210"}]
     addresses = [
-        {"AddressType": "01"} | party | {"Name": "Kim", "Countrycode": "NL"},
-        {"AddressType": "02"} | party,
+        {name: codes[0]} | party | {"Name": "Kim", "Countrycode": "NL"},
+        {name: codes[1]} | party,
     ]
     content = json.dumps(
         {"Shipments": [{"Barcode": "RB123456785GB", "Addresses": addresses, "Contents": goods}]}
@@ -71,7 +77,8 @@ def test_parties_told_apart_by_a_code_are_marked_if_the_code_does_not_spell_it()
     draft = draft_mapping([("one", content.encode())])
     (only,) = read(draft, content.encode())
     assert (only.fields["sender_name"], only.fields["consignee_name"]) == ("Ann", "Kim")
-    assert all(guess.doubt for guess in draft.record if guess.column.startswith(("sender", "consignee")))
+    parties = [guess for guess in draft.record if guess.column.startswith(("sender", "consignee"))]
+    assert all(guess.doubt for guess in parties) == marked
 
 
 def test_elements_with_names_that_nobody_knows_are_read_by_their_values_and_marked() -> None:
@@ -109,10 +116,22 @@ def test_elements_with_names_that_nobody_knows_are_read_by_their_values_and_mark
     assert all(guess.doubt for guess in (*draft.record[:-1], *draft.items))
 
 
-def test_the_only_number_that_no_name_explains_is_the_amount_that_goods_lack() -> None:
-    unknown = FRENCH.replace(b"Quantite", b"Zork")
-    first, _ = read(draft_mapping([("one", unknown)]), unknown)
-    assert [item["quantity"] for item in first.fields["items"]] == [2.0, 1.0]
+@pytest.mark.parametrize(
+    ("old", "new", "column", "values"),
+    [
+        ("Quantite", "Zork", "quantity", [2.0, 1.0]),
+        ("PoidsNet", "Xyzpoids", "net_weight_kg", [150.0, 20.0]),
+        ("Designation", "Naimenovanie", "description", ["cahier", "stylo"]),
+        ("PaysOrigine", "OriginCountry", "origin_country", ["FR", "FR"]),
+    ],
+)
+def test_goods_are_read_under_names_that_say_little(
+    old: str, new: str, column: str, values: list[object]
+) -> None:
+    coded = FRENCH.replace(b"</Article>", b"<CodeSH>482010</CodeSH></Article>")
+    content = coded.replace(old.encode(), new.encode())
+    first, _ = read(draft_mapping([("one", content)]), content)
+    assert [item[column] for item in first.fields["items"]] == values
 
 
 @pytest.mark.parametrize(
