@@ -101,7 +101,9 @@ class MessageMapping:
     @cached_property
     def record_names(self) -> set[str]:
         """The names in the paths of columns of the declaration itself."""
-        return {step.name for step in _list_steps(self.record.values())}
+        steps = [*_list_steps(self.record.values())]
+        conditions = {name for step in steps for name, _ in step.conditions}
+        return conditions | {step.name for step in steps}
 
     @cached_property
     def all_names(self) -> set[str]:

@@ -77,6 +77,7 @@ def test_parties_told_apart_by_a_code_are_marked_if_the_code_does_not_spell_it(
     draft = draft_mapping([("one", content.encode())])
     (only,) = read(draft, content.encode())
     assert (only.fields["sender_name"], only.fields["consignee_name"]) == ("Ann", "Kim")
+    assert "element_unread" not in {warning.code for warning in only.doubts.warnings}, "the code was read"
     parties = [guess for guess in draft.record if guess.column.startswith(("sender", "consignee"))]
     assert all(guess.doubt for guess in parties) == marked
 
