@@ -236,14 +236,11 @@ class _Drafter:
             names = [place for place, fact in inside.items() if fact == "name"]
             self._meanings.update({place: PlaceMeaning("description", None, False) for place in names[:1]})
         lacking = [column for column in AMOUNTS if column not in columns]
-        numbers = [place for place, fact in inside.items() if fact is None and self._is_number(place)]
+        unknown = {place: self._samples.list_given(place) for place, fact in inside.items() if fact is None}
+        numbers = [place for place, given in unknown.items() if given and all(map(_is_number, given))]
         if len(lacking) == len(numbers) == 1:
             (fact, *_) = load_words()["item_columns"][lacking[0]]
             self._meanings[numbers[0]] = PlaceMeaning(fact, None, False)
-
-    def _is_number(self, place: Place) -> bool:
-        values = self._samples.list_given(place)
-        return bool(values) and all(parse_number(value, Doubts()) is not None for value in values)
 
     def _complete_sides(self) -> None:
         """Read facts of a party that is not named as those of the party that lacks them."""
@@ -488,6 +485,10 @@ def _read_units(place: Place) -> Iterator[str]:
         yield from (each.name for each in read_part(part) if each.section == "units_in_names")
 
 
+def _is_number(text: str) -> bool:
+    return parse_number(text, Doubts()) is not None
+
+
 SHAPES: dict[str, Callable[[str], Any]] = {
     "country": find_country,
     "hs_code": HS_CODE.fullmatch,
@@ -499,7 +500,7 @@ SHAPES: dict[str, Callable[[str], Any]] = {
     "consignment_id": lambda text: " " not in text and any(map(str.isdigit, text)),
     **dict.fromkeys(
         ("net_weight_kg", "gross_weight_kg", "value", "declared_value", "quantity", "pieces", "postage"),
-        lambda text: parse_number(text, Doubts()) is not None,
+        _is_number,
     ),
 }
 """Form of the values of a column, by its whole name or its end."""
