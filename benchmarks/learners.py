@@ -17,9 +17,9 @@ import pandas as pd
 from benchmarks.script import format_table, parse_options
 from benchmarks.worlds import World, describe_interval, read_tables
 from features.spec import Spec
+from models.arrays import Bools, Columns
 from models.fitting.baselines import compute_average_precision
 from models.fitting.boosting import grow_trees
-from training.arrays import Bools, Columns
 from training.config import TrainConfig
 from training.data.splits import TRAIN
 from training.data.table_features import TableFeatures

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from training.arrays import Bools, Floats, Ints
+from models.arrays import Bools, Floats, Ints
 from training.simulation.context import SimulationContext
 from training.simulation.operation import Progress, SimulatedTables, Simulation
 from training.simulation.parameters import SimulationParameters

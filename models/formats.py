@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 UNKNOWN = "–"
 DIGITS = 3
+STORED_DIGITS = 9
+"""Digits of numbers in a bundle or a run, so that the last bits of sums rarely change them. Equal bytes are promised on one kind of processor."""
 MIN_SHOWN = 1e-4  # numbers closer to zero are written as `< 0.0001`
 MIN_SHOWN_SHARE, MIN_SHOWN_SCORE = 1e-3, 1e-4
 """Shares closer to zero are written as `< 0.1 %`, scores as `< 0.01 %`: the threat may be rarer than one in a thousand."""
@@ -19,6 +21,11 @@ HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Zl", "Zp", "Cs", "Co"})
 """Unicode categories of characters that are invisible or change the direction of the text around them."""
 KEPT = frozenset("\r\n\t\u200c\u200d")
 """Characters of these categories that are needed: line breaks, tabs, and the joiners of scripts such as Persian."""
+
+
+def round_significant(value: float, digits: int = STORED_DIGITS) -> float:
+    """Round a number to its significant digits."""
+    return float(f"{float(value):.{digits}g}")
 
 
 def format_number(value: float | None, sign: str = "") -> str:

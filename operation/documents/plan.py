@@ -13,6 +13,7 @@ from msgspec import Meta
 from scipy.stats import poisson
 
 from consignments.errors import BadInput
+from models.arrays import Floats, Ints
 from models.batch_scoring import build_list_table, read_score_columns
 from models.calibration import CalibrationLevel
 from models.selection import (
@@ -23,7 +24,6 @@ from models.selection import (
     select,
 )
 from operation.inspections import OperationPeriod
-from training.arrays import Floats, Ints
 from training.evaluation.estimate import INTERVAL_QUANTILES
 
 Count = Annotated[int, Meta(ge=1)]

@@ -8,7 +8,7 @@ import numpy as np
 from consignments.records import Consignment
 from features.batch import FeatureMatrix, FeatureParameters
 from features.spec import Spec
-from training.arrays import Bools, Ints, Rows
+from models.arrays import Bools, Ints, Rows
 
 CHUNK_ROWS = 5_000
 """Consignments whose fitted features are computed at a time."""

@@ -6,7 +6,7 @@ import numpy as np
 
 from features.batch import FeatureParameters
 from features.spec import Spec
-from training.arrays import Bools, Floats, Ints, Rows
+from models.arrays import Bools, Floats, Ints, Rows
 from training.data.training_set import Labels
 
 FOLDS = 5

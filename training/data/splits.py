@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from consignments.errors import BadInput
 from consignments.timestamps import NO_TIME, to_us
-from training.arrays import Bools, Ints
+from models.arrays import Bools, Ints
 from training.config import SplitConfig
 
 OUTSIDE, TRAIN, VALIDATION, TEST = 0, 1, 2, 3

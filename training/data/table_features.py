@@ -22,7 +22,7 @@ from features.batch import ComputeOptions, FeatureMatrix, FeatureParameters, Tab
 from features.cluster import open_runner
 from features.config import FeatureConfig
 from features.streams import FeatureInputs, TableSource, stream_features
-from training.arrays import Ints, Rows
+from models.arrays import Ints, Rows
 from training.data.data_hash import TableHash
 
 

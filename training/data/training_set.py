@@ -15,8 +15,8 @@ from consignments.records import Target
 from consignments.timestamps import NO_TIME, get_time_column_us, to_datetime, to_us
 from consignments.versions import select_counting_rows
 from consignments.visibility import FINAL_RESULTS, compute_known_us, compute_visible_us, list_positive_results
+from models.arrays import Bools, Floats, Ints, Texts
 from models.fitting.baselines import RandomOrder
-from training.arrays import Bools, Floats, Ints, Texts
 from training.config import LABEL_DELAY_DAYS, TrainConfig, WeightsConfig
 from training.data.splits import (
     OUTSIDE,

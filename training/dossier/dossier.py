@@ -13,7 +13,7 @@ import msgspec
 
 from consignments.errors import FileFault, UnknownName, explain_failure
 from consignments.files.whole_files import PUBLIC_MODE, replace_file
-from training.arrays import Row
+from models.arrays import Row
 from training.dossier import tables
 from training.dossier.tables import DossierEvidence
 from training.evaluation.estimate import ENDS

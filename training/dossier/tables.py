@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from consignments.records import TARGET_NAMES, Alert, Outcome, get_fields
 from features.config import FeatureConfig
+from models.arrays import Row
 from models.bands import ELEVATED_SHARE, HIGH_SHARE, Bands
 from models.bundle import Bundle
 from models.formats import format_number, format_percent
@@ -16,7 +17,6 @@ from models.registry import ModelVersion, Registry
 from models.signatures.key_holders import Approvers
 from models.signatures.signed_record import SignedRecord
 from models.traffic_profile import ReferenceProfile
-from training.arrays import Row
 from training.config import CONFIG_FILE, TrainConfig, parse_config_json
 from training.evaluation.estimate import Estimate, describe_estimate
 from training.evaluation.metrics import AREA_METRICS, CALIBRATION_RATIO, METRIC_TITLES, describe_counts

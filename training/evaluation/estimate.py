@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from models.arrays import Floats
 from models.formats import format_number, format_percent
-from training.arrays import Floats
 from training.data.training_set import compute_effective_sample_size
 
 INTERVAL_QUANTILES = (0.025, 0.975)

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import gammaincinv, ndtri
 
+from models.arrays import Bools, Floats, Ints
 from models.formats import format_count, format_percent
-from training.arrays import Bools, Floats, Ints
 from training.data.training_set import compute_effective_sample_size
 from training.evaluation.estimate import INTERVAL_QUANTILES, MIN_EFFECTIVE_FINDS, Estimate, attach_finds
 from training.evaluation.traffic import (

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from features.spec import Spec
-from training.arrays import Bools, Row, Rows, Texts
+from models.arrays import Bools, Row, Rows, Texts
 from training.config import EvaluationConfig
 from training.evaluation.estimate import Estimate
 from training.evaluation.estimators import KnownFinds, RankedTraffic

@@ -14,9 +14,9 @@ from consignments.validation import CANCELLED_SEQUENCE, SEQUENCE
 from consignments.visibility import FINAL_RESULTS, compute_visible_us
 from features.batch import ComputeOptions, FeatureMatrix, FeatureParameters, get_sequence
 from features.streams import FeatureInputs, SelectedRows, stream_features
+from models.arrays import Bools, Floats, Ints, Row, Rows
 from models.formats import format_count
 from models.reasons.texts import name_feature
-from training.arrays import Bools, Floats, Ints, Row, Rows
 
 PROBE_ROWS = 1000
 """Maximum rows of the test period that are recomputed from tables cut at their time."""

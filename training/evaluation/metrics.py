@@ -9,8 +9,8 @@ import pandas as pd
 from consignments.errors import UnknownName
 from consignments.records import Target
 from consignments.timestamps import US_PER_DAY, to_datetime
+from models.arrays import Bools, Floats, Ints, Row
 from models.formats import format_number
-from training.arrays import Bools, Floats, Ints, Row
 from training.config import EvaluationConfig
 from training.data.splits import ArrivalWindow
 from training.evaluation.estimate import Estimate, attach_finds

@@ -19,8 +19,8 @@ from features.normalization.names import normalize_name
 from features.parties import classify_party, is_filler
 from features.pipeline import Pipeline
 from features.table import SIDES
+from models.arrays import Floats, Ints, Row, Rows
 from models.risk_model import RiskModel
-from training.arrays import Floats, Ints, Row, Rows
 
 NAMES: Mapping[str, list[str]] = tomllib.loads(
     files(__package__).joinpath("invented_names.toml").read_text(encoding="utf-8")

@@ -12,7 +12,7 @@ import pandas as pd
 from consignments.errors import BadInput
 from consignments.records import Target
 from consignments.timestamps import US_PER_DAY, get_time_column_us
-from training.arrays import Floats
+from models.arrays import Floats
 from training.config import EvaluationConfig
 from training.data.training_set import Labels
 from training.evaluation.difference import Verdict, judge_difference, state_difference

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from consignments.errors import BadInput
-from training.arrays import Bools, Floats, Ints, Texts
+from models.arrays import Bools, Floats, Ints, Texts
 from training.config import EvaluationConfig
 
 SLICES = {"channel": "channel", "service": "service", "departure": "departure_country"}

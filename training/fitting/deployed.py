@@ -14,11 +14,11 @@ import pandas as pd
 from consignments.records import Target
 from consignments.timestamps import get_time_column_us, to_us
 from features.batch import Progress
+from models.arrays import Bools, Floats, Ints, Row
 from models.fitting.baselines import fit_baselines
 from models.fitting.linear import sample_negatives
 from models.formats import format_count
 from models.risk_model import RiskModel
-from training.arrays import Bools, Floats, Ints, Row
 from training.config import EvaluationConfig, TrainConfig
 from training.data.splits import OUTSIDE, TEST, TRAIN, VALIDATION, ArrivalWindow, Period
 from training.data.training_set import (

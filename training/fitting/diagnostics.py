@@ -19,7 +19,7 @@ from consignments.errors import BadInput, BadSetting, UnknownName
 from features.batch import FeatureParameters, Progress
 from features.normalization.normal_forms import get_goods_text
 from features.spec import Spec
-from training.arrays import Row
+from models.arrays import Row
 from training.config import TrainConfig, hash_settings
 from training.data.splits import TRAIN, VALIDATION
 from training.fitting.fit import Fit, Recipe

@@ -14,6 +14,7 @@ from consignments.timestamps import US_PER_DAY, get_time_column_us
 from features.batch import ComputeOptions, FeatureParameters, Progress, report_progress
 from features.fitted import FittedParameters, fit_features
 from features.normalization.normal_forms import get_goods_text
+from models.arrays import Bools, Floats, Ints, Rows
 from models.bands import Bands
 from models.calibration import CalibrationLevel
 from models.fitting.boosting import LabelledRows, grow_trees
@@ -21,7 +22,6 @@ from models.fitting.calibration import anchor_calibration, fit_calibration, fit_
 from models.fitting.linear import LogisticRegression
 from models.risk_model import RiskModel
 from models.trees import Trees
-from training.arrays import Bools, Floats, Ints, Rows
 from training.config import TrainConfig
 from training.data.fit_rows import FeatureSource, FitRows, compute_fit_rows
 from training.data.propensity import estimate_result_weights, select_weighing_columns

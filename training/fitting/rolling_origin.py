@@ -20,8 +20,8 @@ from consignments.timestamps import US_PER_DAY, get_time_column_us, to_us
 from features.batch import FeatureMatrix
 from features.goods.text_weights import TEXT_FOLDS, fit_text_weights, score_out_of_fold, score_texts
 from features.spec import Spec
+from models.arrays import Bools, Floats, Ints, Rows, Texts
 from models.fitting.boosting import LabelledRows, grow_trees
-from training.arrays import Bools, Floats, Ints, Rows, Texts
 from training.config import ModelConfig, TrainConfig, WeightsConfig
 from training.data.splits import TRAIN, ArrivalWindow, Split
 from training.data.training_set import DataSet, compute_fitting_weights, get_labels_as_of

@@ -13,10 +13,10 @@ import numpy as np
 
 from consignments.errors import BundleRefused
 from consignments.records import Target
+from models.arrays import Row
 from models.bundle import Bundle
-from models.formats import format_count, format_number, format_percent
+from models.formats import format_count, format_number, format_percent, round_significant
 from models.promotion_record import DeployedFigures, Figure, name_result
-from training.arrays import Row, round_significant
 from training.config import EvaluationConfig
 from training.evaluation.difference import MEASURE_TITLES, MEASURES, describe_gain, state_difference
 from training.evaluation.estimate import Estimate, describe_estimate

@@ -3,8 +3,7 @@
 import math
 from typing import Literal, NamedTuple
 
-from models.formats import format_count, format_number
-from training.arrays import round_significant
+from models.formats import format_count, format_number, round_significant
 from training.evaluation.difference import (
     FROM_COMPARED,
     MARGIN,

@@ -14,11 +14,11 @@ from consignments.records import Target
 from consignments.timestamps import get_time_column_us, to_datetime, to_us
 from features.batch import Progress
 from features.streams import FeatureInputs, SelectedRows, TableSource
+from models.arrays import Bools, Ints, Row
 from models.batch_scoring import score_features
 from models.bundle import Bundle
 from models.formats import format_count
 from models.traffic_profile import ReferenceProfile
-from training.arrays import Bools, Ints, Row
 from training.config import LABEL_DELAY_DAYS, EvaluationConfig
 from training.data.splits import ALL_ARRIVALS, ArrivalWindow
 from training.data.table_features import read_kept_rows

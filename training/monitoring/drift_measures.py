@@ -12,10 +12,10 @@ import msgspec
 import numpy as np
 
 from features.spec import Feature
+from models.arrays import Bools, Floats, Ints, Row
 from models.formats import format_count, format_number, format_percent, format_points
 from models.reasons.texts import name_feature
 from models.traffic_profile import MISSING_BIN, ReferenceProfile
-from training.arrays import Bools, Floats, Ints, Row
 from training.data.propensity import estimate_result_weights, select_weighing_columns
 from training.data.training_set import Labels
 from training.evaluation.estimate import Estimate, compute_interval, divide, draw_days

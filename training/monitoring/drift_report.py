@@ -5,10 +5,10 @@ from datetime import date, timedelta
 
 import numpy as np
 
+from models.arrays import Row
 from models.formats import MIN_SHOWN_SCORE, format_percent
 from models.registry import ModelVersion
 from models.traffic_profile import ReferenceProfile
-from training.arrays import Row
 from training.monitoring.drift import Drift
 from training.monitoring.drift_measures import BEYOND, LIMITS, NOT_EVALUATED
 from training.reporting import charts

@@ -13,9 +13,10 @@ from consignments.records import get_fields
 from consignments.timestamps import US_PER_DAY, get_time_column_us, to_datetime
 from features.config import FeatureConfig
 from features.spec import Feature, Spec
+from models.arrays import Bools, Floats, Ints, Rows, Texts
+from models.formats import round_significant
 from models.reasons.usual import compute_usual
 from models.traffic_profile import ReferenceProfile, SourceActivity
-from training.arrays import Bools, Floats, Ints, Rows, Texts, round_significant
 from training.evaluation.traffic import extract_texts, index_office_days, select_at_capacity
 
 CHANNEL, OFFICE = "channel", "office"

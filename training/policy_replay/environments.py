@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from consignments.records import Alert, Consignment, Outcome, Result
-from training.arrays import Ints
+from models.arrays import Ints
 from training.simulation.inspection_outcomes import InspectionChoice
 from training.simulation.operation import Simulation, concatenate_days
 from training.simulation.parameters import SimulationParameters, check_size, load_parameters

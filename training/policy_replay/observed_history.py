@@ -29,8 +29,8 @@ from features.history.pseudonyms import Pseudonyms
 from features.history.states import NO_SEQUENCE
 from features.pipeline import Pipeline
 from features.spec import Spec
+from models.arrays import Bools, Ints, Rows
 from models.fitting.baselines import RandomOrder
-from training.arrays import Bools, Ints, Rows
 
 Keys = NDArray[np.uint64]
 MINIMAL_COLUMNS = ("consignment_id", "channel", "received_at", "cancelled_at")

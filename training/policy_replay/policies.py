@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from consignments.errors import BadInput, UnknownName
 from consignments.records import Result
 from features.spec import Spec
+from models.arrays import Bools, Floats, Ints, Rows
 from models.risk_model import RiskModel
 from models.rules import Rules
 from models.selection import SelectionRule, compute_selection_probabilities, select
-from training.arrays import Bools, Floats, Ints, Rows
 from training.simulation.inspection_outcomes import InspectionChoice
 
 Sight = Literal["nothing", "features", "model", "legacy", "truth"]

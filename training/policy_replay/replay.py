@@ -18,8 +18,8 @@ from consignments.records import Alert, Outcome, Target
 from consignments.timestamps import US_PER_DAY, get_time_column_us, to_datetime
 from features.fitted import FittedParameters
 from features.spec import Spec
+from models.arrays import Bools, Floats, Ints, Rows
 from models.risk_model import RiskModel
-from training.arrays import Bools, Floats, Ints, Rows
 from training.config import TrainConfig
 from training.data.training_set import ObservedTables, build_data_set, is_positive
 from training.evaluation.traffic import extract_texts

@@ -16,6 +16,7 @@ from consignments.timestamps import US_PER_DAY, get_time_column_us
 from features.batch import BATCH_KEY, Progress, Tables
 from features.history.pseudonyms import Pseudonyms
 from features.streams import FeatureInputs
+from models.arrays import Bools, Floats, Ints
 from models.batch_scoring import (
     ScoreColumns,
     ScoredFeatures,
@@ -26,7 +27,6 @@ from models.batch_scoring import (
 from models.bundle import Bundle
 from models.formats import format_count
 from models.registry import ModelVersion
-from training.arrays import Bools, Floats, Ints
 from training.config import LABEL_DELAY_DAYS, EvaluationConfig
 from training.data.data_hash import TableHash, hash_tables
 from training.data.propensity import estimate_result_weights, select_weighing_columns

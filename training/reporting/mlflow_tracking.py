@@ -27,9 +27,9 @@ from mlflow.utils.mlflow_tags import (
 
 from consignments import HOME
 from consignments.errors import NpsriskError
+from models.formats import round_significant
 from models.mlflow_model.folder import quiet_loggers
 from models.registry import EXPERIMENT
-from training.arrays import round_significant
 from training.reporting.html import TEMPLATES
 from training.reporting.tables import RunTable, format_setting
 

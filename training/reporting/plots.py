@@ -12,8 +12,8 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from consignments.timestamps import to_day
+from models.arrays import Floats, Row, Rows
 from models.formats import format_percent
-from training.arrays import Floats, Row, Rows
 from training.evaluation.estimate import ENDS, Estimate
 from training.evaluation.metrics import Evaluation, compute_capacity_curve
 from training.evaluation.stored_scores import BASELINE, RANK, RecipeEvaluation, StoredScores

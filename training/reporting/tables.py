@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from training.arrays import Row
+from models.arrays import Row
 
 
 class RunTable(NamedTuple):

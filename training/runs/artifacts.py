@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from models.arrays import Row
 from models.bundle import Bundle, FitKind, ModelCard, SelfTestExamples, load_bundle, write_bundle
+from models.formats import round_significant
 from models.registry import get_model_name
 from models.signatures.keys import SigningKey
 from models.traffic_profile import ReferenceProfile
-from training.arrays import Row, round_significant
 from training.config import CONFIG_FILE, hash_settings
 from training.data.splits import VALIDATION
 from training.evaluation.estimate import ENDS

@@ -10,14 +10,14 @@ import numpy as np
 from features.normalization.normal_forms import DeclaredTexts
 from features.spec import THEMES, Feature
 from features.streams import list_declared_texts
+from models.arrays import Floats, Ints, Rows
 from models.batch_scoring import describe_consignments
 from models.fitting.calibration import fit_raw_scale
-from models.formats import format_number, format_percent, format_score
+from models.formats import format_number, format_percent, format_score, round_significant
 from models.reasons.ranking import Reason, ReasonRanker
 from models.reasons.sentences import ReasonContext
 from models.reasons.texts import get_template, name_feature
 from models.risk_model import RiskModel
-from training.arrays import Floats, Ints, Rows, round_significant
 from training.fitting.deployed import OriginFit
 from training.reporting.charts import Chart
 from training.reporting.plots import draw_beeswarm, draw_dependence

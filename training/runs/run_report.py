@@ -6,10 +6,10 @@ from importlib.metadata import version as installed_version
 from typing import Any
 
 from consignments.records import TARGET_NAMES
+from models.arrays import Row
 from models.formats import format_number
 from models.reasons.texts import name_feature
 from models.risk_model import RiskModel
-from training.arrays import Row
 from training.evaluation.metrics import METRIC_TITLES, Evaluation
 from training.evaluation.name_invariance import MAX_LOG_ODDS_CHANGE
 from training.evaluation.stored_scores import RULES, RecipeEvaluation

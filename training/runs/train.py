@@ -17,8 +17,8 @@ from consignments.files.part_folder import PartFolder
 from consignments.files.part_manifest import identify_tables
 from consignments.records import Target
 from features.batch import ComputeOptions, FeatureParameters, Progress, report_progress
+from models.arrays import Ints, Row
 from models.formats import format_count
-from training.arrays import Ints, Row
 from training.config import EvaluationConfig, TrainConfig
 from training.data.data_hash import TableHash, hash_training_tables
 from training.data.fit_rows import FitRows

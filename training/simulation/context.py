@@ -5,7 +5,7 @@ from typing import Self
 
 import numpy as np
 
-from training.arrays import Ints
+from models.arrays import Ints
 from training.simulation.parameters import Parameters, SimulationParameters
 from training.simulation.parties import SimulatedParties
 from training.simulation.shipments import Draws

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.arrays import Bools, Columns, Floats, Ints, Texts
+from models.arrays import Bools, Columns, Floats, Ints, Texts
 from training.simulation.context import SimulationContext
 from training.simulation.identifiers import IdentifierGenerator
 from training.simulation.parties import CAPITALS, COURIER, DECLARANT, LANGUAGE, SELLERS

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from consignments.identifiers import AWB_MODULUS, S10_EXCEPTIONS, S10_WEIGHTS
-from training.arrays import Bools, Columns, Ints, Texts
+from models.arrays import Bools, Columns, Ints, Texts
 from training.simulation.parameters import SimulationParameters
 from training.simulation.shipments import NO_INDEX, Draws, Shipments, draw_flags
 

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from consignments.records import Outcome, Selector
 from consignments.timestamps import to_datetime
-from training.arrays import Bools
+from models.arrays import Bools
 from training.simulation.context import SimulationContext
 from training.simulation.parameters import Parameters
 from training.simulation.shipments import (

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from training.arrays import Floats, Ints
+from models.arrays import Floats, Ints
 from training.simulation.context import SimulationContext
 from training.simulation.parties import KIND, SELLERS
 from training.simulation.shipments import (

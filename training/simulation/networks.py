@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from training.arrays import Bools, Ints
+from models.arrays import Bools, Ints
 from training.simulation.context import SimulationContext
 from training.simulation.legitimate_traffic import (
     NEGATIVE,

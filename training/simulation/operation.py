@@ -17,7 +17,7 @@ import pandas as pd
 from consignments.records import Alert, Consignment, Field, Outcome, Truth, get_fields
 from consignments.tables import build_frame
 from consignments.timestamps import US_PER_DAY
-from training.arrays import Columns, Ints, Texts
+from models.arrays import Columns, Ints, Texts
 from training.simulation.context import GoodsCatalogue, SimulationContext, Substances
 from training.simulation.declarations import DeclarationGenerator
 from training.simulation.identifiers import IdentifierGenerator, assign_shared_masters

@@ -4,7 +4,7 @@ from string import ascii_uppercase
 
 import numpy as np
 
-from training.arrays import Bools, Floats, Ints, Texts
+from models.arrays import Bools, Floats, Ints, Texts
 from training.simulation.parameters import Parameters, SimulationParameters
 from training.simulation.shipments import Draws, draw_flags, pick
 from training.simulation.spelling import move_unit, respell_name, swap_variant

@@ -9,7 +9,7 @@ import numpy as np
 
 from consignments.records import Result
 from consignments.timestamps import US_PER_DAY
-from training.arrays import Bools, Columns, Floats, Ints
+from models.arrays import Bools, Columns, Floats, Ints
 
 Draws = np.random.Generator
 

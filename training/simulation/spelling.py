@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.arrays import Bools, Floats, Ints, Texts
+from models.arrays import Bools, Floats, Ints, Texts
 from training.simulation.parameters import Parameters
 from training.simulation.shipments import Draws, pick
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from consignments.records import Outcome
 from consignments.timestamps import US_PER_DAY, to_datetime, to_us
-from training.arrays import Bools, Floats, Ints, Texts
+from models.arrays import Bools, Floats, Ints, Texts
 from training.simulation.context import SimulationContext
 from training.simulation.inspection_outcomes import DRUGS, InspectionChoice, InspectionSimulator
 from training.simulation.parties import HUMAN, is_box_or_forwarder

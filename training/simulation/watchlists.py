@@ -10,7 +10,7 @@ from datetime import datetime
 import numpy as np
 
 from consignments.records import Alert
-from training.arrays import Bools, Columns
+from models.arrays import Bools, Columns
 
 WATCHED_COLUMNS = ("sender_name", "sender_address", "sender_phone", "consignee_address", "consignee_phone")
 NAMED_COLUMNS = ("sender_name", "sender_address", "consignee_address")
