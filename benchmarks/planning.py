@@ -42,10 +42,10 @@ class Costs(NamedTuple):
     decisions: float = 1_527
     postgres_ratio: float = 1.1
     database_us: float = 20
-    log_bytes: float = 2_048
+    log_bytes: float = 2_245
     # A row of a training's table, and a kept row: sums of types, docs/scale.md.
     training_row_bytes: float = 280
-    training_kept_bytes: float = 6_000
+    training_kept_bytes: float = 4_200
 
 
 class Prices(NamedTuple):
