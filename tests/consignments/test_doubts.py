@@ -19,6 +19,7 @@ from consignments.doubts import (
     NO_CURRENCY,
     NUMBERS,
     YEAR,
+    Doubt,
     correct_consignment,
     correct_record,
 )
@@ -106,7 +107,7 @@ def test_countries_of_items_are_read_too_and_give_one_doubt() -> None:
     sent = make_consignment("C0", items=items)
     record, doubts = correct_record(sent)
     assert [item.origin_country for item in record.items or ()] == ["CN", "CN"]
-    assert [(each.code, each.field) for each in doubts] == [("country_read_as", "items.origin_country")]
+    assert doubts == [Doubt("country_read_as", "The country was read as CN.", "items.origin_country")]
     table = check_frame(build_frame([make_consignment("C1"), sent], Consignment), Consignment)
     assert to_consignments(table.rows, Consignment)[1] == record
     assert table.report.warnings == {f"items.origin_country: {COUNTRY_CONVERTED}": 1}

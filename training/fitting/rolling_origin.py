@@ -78,7 +78,7 @@ def build_rolling_origins(
     frame, background = observed.consignments.iloc[rows], data.background[rows]
     received, words = get_time_column_us(frame, "received_at"), matrix.spec.get_column(TEXT_SCORE)
     channels = frame["channel"].astype(str).to_numpy(dtype=object)
-    for begins, ends in _iterate_windows(data.split, before, config.split.validation_days):
+    for begins, ends in iterate_windows(data.split, before, config.split.validation_days):
         labels = get_labels_as_of(frame["consignment_id"], observed.outcomes, ends + gap, data.target)
         usable, positive = labels.known | background, labels.positive & ~background
         train = usable & (received < to_us(begins - gap))
@@ -101,7 +101,7 @@ def build_rolling_origins(
         )
 
 
-def _iterate_windows(cut: Split, before: datetime, days: int) -> Iterator[tuple[datetime, datetime]]:
+def iterate_windows(cut: Split, before: datetime, days: int) -> Iterator[tuple[datetime, datetime]]:
     """Iterate back from a gap before a date, while training rows before the window remain."""
     width, ends = timedelta(days=days), before - cut.gap
     while ends - width - cut.gap > cut.train.begins:

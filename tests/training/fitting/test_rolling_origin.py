@@ -1,15 +1,20 @@
 """Rolling origins: fits at earlier moments, judged on the weeks after them."""
 
+from datetime import timedelta
+
 import numpy as np
 import pytest
+from support.examples import day
 from support.made_origins import CONFIG, made_origins
 
 from features.goods.text_weights import fit_text_weights
+from training.data.splits import Period, Split
 from training.fitting.rolling_origin import (
     DetectionRanks,
     compute_text_scores,
     estimate_gain,
     evaluate_origins,
+    iterate_windows,
     score_texts,
 )
 
@@ -28,6 +33,13 @@ def test_a_fit_finds_more_than_chance_and_one_without_what_tells_finds_less():
     nothing = estimate_gain(whole, whole.worth - whole.worth)
     assert nothing.value == nothing.high == 0.0
     assert abs(float(np.median(blind.above)) - 0.5) < 0.2
+
+
+def test_a_window_ends_a_gap_before_the_date_and_has_training_rows_a_gap_before_it():
+    ends = {"train": 60, "validation": 90, "test": 120}
+    periods = (Period(name, day(0), day(end), day(120)) for name, end in ends.items())
+    windows = iterate_windows(Split(*periods, timedelta(days=21), day(120)), day(100), 28)
+    assert [*windows] == [(day(51), day(79)), (day(23), day(51))]
 
 
 def test_a_gain_on_a_single_day_has_no_interval():
