@@ -15,7 +15,7 @@ MISSING_BIN = -1  # position of the missing values in the counts of a feature: t
 
 
 class SourceActivity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The activity of a source of data, for example an office or a carrier."""
+    """The activity of a source of data, for example an office or a carrier: its arrivals, of the quieter half twice."""
 
     arrivals: Count
     longest_silence_days: Count

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from models.formats import format_count
 from models.promotion_record import BROKEN, HOLDS, RESULTS
-from training.config import MAX_ORIGINS
+from training.config import MAX_ORIGINS, EvaluationConfig
 from training.evaluation.difference import FROM_COMPARED, state_difference
 from training.evaluation.metrics import CALIBRATION_RATIO, PRIMARY_MEASURE, describe_counts
 from training.gate.rules import (
@@ -157,8 +157,11 @@ def _advise_on_training(figures: RunFigures) -> tuple[Action, str]:
     # Windows that have so many finds at this pace, besides those that could not be calibrated.
     lost, each_window = {CALIBRATION_RATIO: pace.windows - pace.calibrated}, pace.per_week * pace.window_weeks
     wanted = {name: (each.known or 0) + missing[name] for name, each in few.items()}
+    if pace.origins > EvaluationConfig().origins and lost[CALIBRATION_RATIO] > 1:  # dates were added in vain
+        wanted.pop(CALIBRATION_RATIO, None)
     origins = max(
-        math.ceil(each / max(each_window, 1e-9)) + lost.get(name, 0) for name, each in wanted.items()
+        (math.ceil(each / max(each_window, 1e-9)) + lost.get(name, 0) for name, each in wanted.items()),
+        default=0,
     )
     more = max(missing.values())
     text = f"About {format_count(more, 'more find')} {'is' if more == 1 else 'are'} needed to decide this"

@@ -79,7 +79,10 @@ def find_way(candidate: Candidate, pair: PairedEvaluation, reproduced: bool | No
         return Way("", f"The configuration is that of {rival}, on newer results. {REPEAT}", can_wait=True)
     newer = format_count(candidate.newer_days, "day")
     text = f"Routine refit: the configuration of {rival} on results that are {newer} newer, reproduced byte for byte."
-    drift = {RETRAIN: " The latest drift run asks for it.", "": f" No drift run of {rival} was made."}
+    drift = {
+        RETRAIN: f" The latest drift run of {rival} asks for it.",
+        "": f" No drift run of {rival} was made.",
+    }
     return Way("routine refit", f"{text}{drift.get(candidate.drift, '')} {difference}")
 
 
@@ -117,7 +120,8 @@ def find_refit_obstacle(candidate: Candidate, reproduced: bool | None) -> str:
         is None,
         f"its configuration is not that of the champion{candidate.changed}": not candidate.same_recipe,
         "its results are not newer than those of the champion": candidate.newer_days <= 0,
-        "the latest drift run says to investigate the data first": candidate.drift == INVESTIGATE,
+        f"the latest drift run of version {candidate.champion} says to investigate the data first": candidate.drift
+        == INVESTIGATE,
         "its training is not reproduced": reproduced is False,
     }
     return next((text for text, stands in obstacles.items() if stands), "")

@@ -116,7 +116,7 @@ def draw_arrivals(drift: Drift) -> Chart:
     """Draw the daily arrivals of the largest offices, each as a share of its mean day in the reference."""
     chart = charts.open_chart("arrivals")
     known = drift.then.sources["office"]
-    offices = sorted(known, key=lambda name: -known[name].arrivals)
+    offices = sorted((name for name in known if known[name].arrivals), key=lambda name: -known[name].arrivals)
     first = date.fromisoformat(drift.now.first_day)
     with chart.draw() as axes:
         for name, (colour, dashes) in zip(offices, charts.LINE_STYLES, strict=False):

@@ -115,7 +115,8 @@ def build_traffic_profile(
         sources={
             column: {
                 name.partition(":")[2]: SourceActivity(
-                    int(mine.sum()), find_longest_silence(seen.day[mine], first, last)
+                    count_lasting(seen.day[mine], first, last),
+                    find_longest_silence(seen.day[mine], first, last),
                 )
                 for name, mine in sources.items()
                 if name.startswith(f"{column}:")
@@ -169,6 +170,14 @@ def count_values(values: Texts) -> dict[str, int]:
     kept = {str(value): int(count) for value, count in ranked[:MAX_VALUES]}
     rest = sum(count for _, count in ranked[MAX_VALUES:])
     return kept | ({OTHERS: int(rest)} if rest else {})
+
+
+def count_lasting(days: Ints, first: int, last: int) -> int:
+    """Count arrivals as if the period had been like its quieter half: those of a wave that ended in it are not expected again."""
+    middle = (first + last) // 2
+    early = int((days <= middle).sum())
+    paces = early / (middle - first + 1), (len(days) - early) / max(last - middle, 1)
+    return round((last - first + 1) * min(paces)) if last > first else early
 
 
 def find_longest_silence(days: Ints, first: int, last: int) -> int:

@@ -56,6 +56,7 @@ from training.monitoring.drift_report import (
     select_nearest,
     summarize_drift,
 )
+from training.monitoring.traffic_profile import count_lasting
 from training.runs.artifacts import write_run_bundles
 from training.runs.task import TrainingTask
 from training.runs.train import train_model
@@ -315,6 +316,16 @@ def test_a_wave_that_came_and_went_is_no_source_that_fell_silent(watched: Watche
     (reason,) = given.watch(given.later).reasons
     assert reason["text"].startswith("Arrivals from carrier Daily Post are 0 % of the expected number (")
     assert reason["text"].endswith(": 0 received, about 60 expected")
+
+
+@pytest.mark.parametrize(
+    ("days", "expected"), [([*range(10)] * 2, 20), ([0, 1, 2, 3] * 9 + [7], 2), ([9] * 5, 0), ([4], 0)]
+)
+def test_what_a_wave_brought_that_ended_in_the_reference_is_not_expected_again(
+    days: list[int], expected: int
+) -> None:
+    """One firm had sent 66 of 73 parcels of a carrier, stopped, and the data were called faulty."""
+    assert count_lasting(np.array(days), 0, 9) == expected
 
 
 def test_a_gap_says_what_was_expected_in_it_next_to_its_ratio(watched: Watched) -> None:

@@ -226,9 +226,8 @@ def test_the_tables_of_a_champion_make_its_settings_known(shared_run: SharedRun,
     assert first.rules[REFIT_RULE] == NO_TABLES
     note = store.registry.get_run_tags(version.run_id)[NOTE_TAG]
     assert note.startswith(f"**PROMOTED.** {first.sentence} Record {first.number}, approved by")
-    line = f"| {REFIT_RULE} | not checked | {WITHOUT_TABLES.found} |"
-    assert line in note
-    assert line in first.to_markdown().splitlines()
+    assert f"| {REFIT_RULE} | not checked | {WITHOUT_TABLES.found} |" in note
+    assert f"- {REFIT_RULE}: **not checked**, {WITHOUT_TABLES.found}" in first.to_markdown().splitlines()
     assert REFIT_RULE not in store.review().rules, "a version that goes back needs no refit"
     with pytest.raises(PromotionRefused, match="or give its training tables: then its training is repeated"):
         promote(store.registry, version, APPROVAL)
