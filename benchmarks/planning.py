@@ -39,7 +39,7 @@ class Costs(NamedTuple):
     snapshot_ratio: float = 2
     process_bytes: float = 300e6
     # Single decisions a CPU second with 64 connections: `benchmarks.serving`. PostgreSQL: `benchmarks.databases` and `benchmarks.log`.
-    decisions: float = 1_527
+    decisions: float = 2_150
     postgres_ratio: float = 1.1
     database_us: float = 20
     log_bytes: float = 2_245
