@@ -39,7 +39,7 @@ def find_latest_days(days: Days, today: int) -> Days:
 
 
 def build_steps(events: EventChunk) -> tuple[Steps, Keys, Keys]:
-    """Apply events to the states of their consignments; return steps, keys and counterparts for `History.run`."""
+    """Apply events to the states of their consignments; return steps, keys and counterparts, earlier versions last."""
     keys, counterparts = events.keys, events.counterparts
     followed = range(len(events.today)) if events.alone is None else np.flatnonzero(~events.alone).tolist()
     places: list[int] = []

@@ -108,7 +108,7 @@ def build_plan(
     level: CalibrationLevel | None = None,
     departures: Mapping[str, str] | None = None,
 ) -> InspectionPlan:
-    """Build a plan from the scores of recent days, with inspections a day by office, '*' for any other."""
+    """Build a plan from recent scores, with inspections a day by office ('*' for any other); without `level` the interval is of chance."""
     if not len(scores):
         raise BadInput(
             "no score to plan with",

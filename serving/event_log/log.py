@@ -47,7 +47,7 @@ KEY_SEARCH_ENTRIES = 100_000
 
 
 class EventLog(LogReader):
-    """An event log that is open for writing, or waits until `try_to_write` succeeds."""
+    """An event log that is open for writing, or waits; at `confirmed_seconds` it was last certain that no other process writes it."""
 
     def __init__(
         self,

@@ -115,7 +115,7 @@ class LogReader:
         without: Sequence[str] = (),
         kinds: Sequence[Kind] = (),
     ) -> Iterator[Event]:
-        """Read entries of some kinds (all if empty) in order, after `after` up to `until`; bytes of columns `without` are not read."""
+        """Read entries of some kinds (all if empty), `after` excluded; columns of bytes `without` become `NOT_READ`, `sealed` None."""
         columns = list_columns(frozenset(without))
         for rows in self._fetch_pages(columns, after, until, kinds, PAGE_ENTRIES):
             yield from self._decode(rows)

@@ -117,6 +117,7 @@ class LimitedServer(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, counts: ConnectionCounts) -> None:
         super().__init__(config)
         self._counts, self._tasks = counts, set[asyncio.Task[None]]()
+        self._accepting: list[asyncio.Task[None]] = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the application, and accept connections on the sockets."""

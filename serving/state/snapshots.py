@@ -98,7 +98,7 @@ class Snapshots:
         self.lost = 0
 
     def write(self, about: SnapshotHeader, arrays: Arrays) -> Path:
-        """Write a snapshot, with pauses until `skip_pauses` is called, and drop all but the last two."""
+        """Write a snapshot, with pauses until `skip_pauses` is called, and drop all but the last two. After an `OSError` these stay."""
         with self._writing:
             return self._write(about, arrays)
 
@@ -235,7 +235,7 @@ def build_empty_state(log: LogReader, keys: KeyReader, limits: StateLimits = NO_
 def rebuild_state(
     log: LogReader, keys: KeyReader, snapshots: Snapshots | None = None, limits: StateLimits = NO_LIMITS
 ) -> State:
-    """Build the state up to the last entry of the log, from the newest valid snapshot or from the whole log."""
+    """Build the state up to the last entry, from a valid snapshot or the whole log; the pipeline that scores must get its alerts."""
     until = log.last_sequence
     state = None if snapshots is None else _load_newest(snapshots, log, keys, limits)
     if state is None:

@@ -325,7 +325,7 @@ def select_counted_consignments(
 def _select_versions(
     frame: pd.DataFrame, outcomes: pd.DataFrame | None, moment: datetime | None
 ) -> tuple[Bools, Bools]:
-    """Select the versions received before their consignment was chosen, and the rows withdrawn before that."""
+    """Select the versions received before their consignment was chosen, and the withdrawn rows that nobody had chosen."""
     moment_us = None if moment is None else to_us(moment)
     chosen = pd.Series(dtype=np.int64)
     if outcomes is not None:

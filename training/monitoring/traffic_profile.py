@@ -174,10 +174,12 @@ def count_values(values: Texts) -> dict[str, int]:
 
 def count_lasting(days: Ints, first: int, last: int) -> int:
     """Count arrivals as if the period had been like its quieter half: those of a wave that ended in it are not expected again."""
+    if first == last:
+        return len(days)
     middle = (first + last) // 2
     early = int((days <= middle).sum())
-    paces = early / (middle - first + 1), (len(days) - early) / max(last - middle, 1)
-    return round((last - first + 1) * min(paces)) if last > first else early
+    paces = early / (middle - first + 1), (len(days) - early) / (last - middle)
+    return round((last - first + 1) * min(paces))
 
 
 def find_longest_silence(days: Ints, first: int, last: int) -> int:

@@ -12,7 +12,7 @@ from operator import or_
 from pathlib import Path
 from typing import Any, Self
 
-from consignments.errors import BadInput, BadSetting, FileFault, UnknownName
+from consignments.errors import BadInput, BadSetting, FileFault, UnknownName, explain_failure
 
 HERE = Path(__file__).parent
 SETS_FOLDER = HERE / "hard"
@@ -158,9 +158,7 @@ def _name_kind(value: Any) -> str:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        got = error.strerror or ""
-        raise FileFault("cannot be read", where=str(path), got=got, todo="check the path") from error
+        with explain_failure("cannot be read", path, "check the path"):
+            return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise FileFault("not a TOML file", where=str(path), got=str(error)) from error

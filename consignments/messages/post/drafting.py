@@ -18,7 +18,7 @@ from consignments.goods.hs_headings import has_heading
 from consignments.identifiers import S10_FORM
 from consignments.messages.configuration import load_codes
 from consignments.messages.content.trees import TEXT, Node, decode_head
-from consignments.messages.content.values import Doubts, clean_text, get_unit_factor, parse_number, parse_time
+from consignments.messages.content.values import clean_text, get_unit_factor, parse_time
 from consignments.messages.parsed import MessageContext
 from consignments.messages.post.element_names import (
     QUALIFIER,
@@ -32,11 +32,10 @@ from consignments.messages.post.element_names import (
 )
 from consignments.messages.post.mapped import find_format, list_records
 from consignments.messages.post.mapping import parse_mapping
-from consignments.messages.post.unread import is_of_words
+from consignments.messages.post.unread import AMOUNTS, is_number, is_of_words
 
 Place = tuple[str, ...]
 """Names that lead from the message to an element; a role is a condition, as in `party[role=sh]`."""
-AMOUNTS = ("value", "net_weight_kg", "quantity")
 CUSTOMS_FACTS = {"hs_code", "origin_country"}
 SIDES = ("sender", "consignee")
 """The order of two parties that nothing else tells apart."""
@@ -237,7 +236,7 @@ class _Drafter:
             self._meanings.update({place: PlaceMeaning("description", None, False) for place in names[:1]})
         lacking = [column for column in AMOUNTS if column not in columns]
         unknown = {place: self._samples.list_given(place) for place, fact in inside.items() if fact is None}
-        numbers = [place for place, given in unknown.items() if given and all(map(_is_number, given))]
+        numbers = [place for place, given in unknown.items() if given and all(map(is_number, given))]
         if len(lacking) == len(numbers) == 1:
             (fact, *_) = load_words()["item_columns"][lacking[0]]
             self._meanings[numbers[0]] = PlaceMeaning(fact, None, False)
@@ -485,10 +484,6 @@ def _read_units(place: Place) -> Iterator[str]:
         yield from (each.name for each in read_part(part) if each.section == "units_in_names")
 
 
-def _is_number(text: str) -> bool:
-    return parse_number(text, Doubts()) is not None
-
-
 SHAPES: dict[str, Callable[[str], Any]] = {
     "country": find_country,
     "hs_code": HS_CODE.fullmatch,
@@ -500,7 +495,7 @@ SHAPES: dict[str, Callable[[str], Any]] = {
     "consignment_id": lambda text: " " not in text and any(map(str.isdigit, text)),
     **dict.fromkeys(
         ("net_weight_kg", "gross_weight_kg", "value", "declared_value", "quantity", "pieces", "postage"),
-        _is_number,
+        is_number,
     ),
 }
 """Form of the values of a column, by its whole name or its end."""

@@ -77,7 +77,7 @@ class Leaf(NamedTuple):
             return True
         if fact is None and len(self.text) > 5 and has_heading(self.text):
             return "hs_code" not in known
-        if fact is None and self.in_goods and parse_number(self.text, Doubts()) is not None:
+        if fact is None and self.in_goods and is_number(self.text):
             return not {*AMOUNTS} <= {*known}
         return fact in COLUMNS and {*COLUMNS[fact]}.isdisjoint(known)
 
@@ -129,6 +129,11 @@ def describes_goods(root: Node, answers: Collection[str]) -> bool:
         if "hs_code" in facts or ("description" in facts and facts & CUSTOMS_FACTS):
             return True
     return False
+
+
+def is_number(text: str) -> bool:
+    """Check whether a text is a number, as values of messages are read."""
+    return parse_number(text, Doubts()) is not None
 
 
 def is_of_words(text: str) -> bool:

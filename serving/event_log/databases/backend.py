@@ -53,7 +53,7 @@ class EntryWriter(ABC):
 
     @abstractmethod
     def write(self, rows: Iterable[Sequence[Any]], terms: Sequence[tuple[int, str]] = ()) -> None:
-        """Write all rows and new terms, durable on return, or none; after `SQLAlchemyError` they may be durable."""
+        """Write all rows and new terms durably, or none; after `SQLAlchemyError` they may be durable. A lost connection loses the lock."""
 
     @abstractmethod
     def transaction(self) -> AbstractContextManager[Connection]:

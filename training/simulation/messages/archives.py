@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
-from consignments.errors import FileFault
+from consignments.errors import explain_failure
 from consignments.records import Consignment
 from training.simulation.messages.cargo_imp import write_fhl
 from training.simulation.messages.cargo_xml import write_cargo_xml
@@ -30,16 +30,13 @@ FORMATS: dict[str, tuple[Callable[[Consignment], bool], MessageWriter]] = {
 def write_archives(consignments: Iterable[Consignment], folder: Path) -> dict[str, int]:
     """Write each consignment in every format that it has."""
     counts = dict.fromkeys(FORMATS, 0)
-    try:
+    with explain_failure("cannot be written", folder), ExitStack() as opened:
         folder.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as opened:
-            archives = {name: opened.enter_context(ZipFile(folder / f"{name}.zip", "w")) for name in FORMATS}
-            for c in consignments:
-                for name, (fits, write) in FORMATS.items():
-                    if fits(c):
-                        counts[name] += 1
-                        entry = ZipInfo(f"{counts[name]:07d}", EARLIEST_ZIP_TIME)
-                        archives[name].writestr(entry, write(c), ZIP_DEFLATED)
-    except OSError as error:
-        raise FileFault("cannot be written", where=str(folder), got=error.strerror or str(error)) from error
+        archives = {name: opened.enter_context(ZipFile(folder / f"{name}.zip", "w")) for name in FORMATS}
+        for c in consignments:
+            for name, (fits, write) in FORMATS.items():
+                if fits(c):
+                    counts[name] += 1
+                    entry = ZipInfo(f"{counts[name]:07d}", EARLIEST_ZIP_TIME)
+                    archives[name].writestr(entry, write(c), ZIP_DEFLATED)
     return counts
