@@ -1,4 +1,4 @@
-"""A trace finds what hangs together, stops at what many share, says when it was cut, and never sees the future."""
+"""A trace finds what hangs together, stops at what many share, says when it was cut, refuses what it cannot trace, and never sees the future."""
 
 import operator
 from collections.abc import Sequence
@@ -12,27 +12,35 @@ from support.cases import read_cases
 from support.examples import MONDAY, day, make_outcome
 from support.link_examples import build_link_table, build_logged_table, make_anonymous
 
+from consignments.errors import BadInput, UnknownName
 from consignments.records import Consignment, Outcome
 from consignments.timestamps import to_us
+from features.history.keys import COMMON_KINDS
+from features.links.identifiers import LINK_IDENTIFIERS
 from features.links.report import TraceReport
 from features.links.trace import LinkTable, TraceLimits, trace_links
 
 
-def send(name: str, received: float, cancelled: float | None = None, **changes: Any) -> Consignment:
-    fields = changes | {"sender_country": "KR", "consignee_country": "KR"}
-    ends = {} if cancelled is None else {"cancelled_at": day(cancelled)}
-    return make_anonymous(name, received_at=day(received), **fields, **ends)
+def send(name: str, received: float, **fields: Any) -> Consignment:
+    """Send a consignment between parties in Korea; `cancelled` and `issued` are days too."""
+    times = {f"{what}_at": day(fields.pop(what)) for what in ("cancelled", "issued") if what in fields}
+    places = {"sender_country": "KR", "consignee_country": "KR"}
+    return make_anonymous(name, received_at=day(received), **places, **fields, **times)
 
 
 @pytest.mark.parametrize("case", read_cases("trace_cases"))
 def test_a_trace_finds(case: dict[str, Any]) -> None:
-    """Each line has consignments and finds, by days, and of a trace the linked ones and more of its graph and its text."""
+    """Each line has consignments and finds, by days, and of a trace the linked ones and more of its graph and its text, or an error."""
     rows = [send(name, at, **fields) for name, at, fields in case["consignments"]]
     times = {
         name: {"inspected_at": day(opened), "known_at": day(known)} for name, opened, known in case["finds"]
     }
     table = build_link_table(rows, [make_outcome(name, result="nps", **each) for name, each in times.items()])
     as_of_us = to_us(day(case["as_of"])) if "as_of" in case else None
+    if "error" in case:
+        with pytest.raises((UnknownName, BadInput), match=case["error"]):
+            trace_links(table, case["trace"], as_of_us)
+        return
     report = TraceReport(trace_links(table, case["trace"], as_of_us, TraceLimits(**case.get("limits", {}))))
     graph = report.to_dict()
     found: dict[str, Any] = {
@@ -45,6 +53,12 @@ def test_a_trace_finds(case: dict[str, Any]) -> None:
         shared = [f"{each['from']} = {each['to']}" for each in edge["shared"]]
         assert case.get("shared", {}).get(f"{edge['from']} {edge['to']}", shared) == shared
     assert case.get("text", "") in " ".join(report.to_text().split())
+
+
+def test_every_key_of_history_that_may_betray_a_party_is_in_an_identifier_with_a_noun_of_its_own() -> None:
+    joined = {key for each in LINK_IDENTIFIERS for key in each.keys}
+    assert joined == {kind.name for kind in COMMON_KINDS if kind.side and kind.read}
+    assert len({each.noun for each in LINK_IDENTIFIERS}) == len(LINK_IDENTIFIERS)
 
 
 # --- never the future -------------------------------------------------------------------------------------------------
