@@ -1,4 +1,4 @@
-"""Messages of every kind, one case a line: what becomes of each record, or with which word it is rejected or named."""
+"""Messages of every kind, one case a line: what becomes of each record, how masters, houses and versions are linked, and what is rejected."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -29,17 +29,24 @@ def check_rows(rows: Iterable[Any], expected: list[dict[str, Any]]) -> None:
 
 @pytest.mark.parametrize("case", read_cases("message_cases"))
 def test_messages_are_read_as_their_line_says(case: dict[str, Any]) -> None:
-    """Each line has a claim, messages, a mapping or none, and what is expected.
+    """Each line has a claim, messages, which may come in any order, a mapping or none, and what is expected.
 
     `read` and `states` have some values of each row, null if one is missing; `read` may have identifiers alone.
     `rejects`, `ignored` and `notes` have words of each.
     """
+    messages = [build_message(each) for each in case["messages"]]
+    for given in (messages, messages[::-1]) if case.get("any_order") else (messages,):
+        check_case(given, case)
+
+
+def check_case(messages: list[bytes], case: dict[str, Any]) -> None:
     came, read = case.get("received_at"), case.get("read", [])
     found = read_messages(
-        map(build_message, case["messages"]),
+        messages,
         received_at=came and datetime.fromisoformat(came),
         mappings=load_mappings(case.get("mapping", "")),
     )
+    assert found.repeats == case.get("repeats", found.repeats)
     if all(isinstance(each, str) for each in read):
         assert sorted(c.consignment_id for c in found.consignments) == sorted(read), found.rejects
     else:
