@@ -17,7 +17,7 @@ from serving.event_log.event_codec import EventCodec
 from serving.event_log.events import ArrivalEvent
 from serving.event_log.log import check_vault
 from serving.event_log.reader import LogReader, Progress
-from serving.maintenance.recomputation import CHUNK_ARRIVALS, OutcomeEvents, read_arrivals
+from serving.maintenance.recomputation import CHUNK_ARRIVALS, LoggedHistory
 
 Longs = NDArray[np.int64]
 EXCLUDED_FROM_LINKS = ("keys", "features", "reasons")
@@ -30,14 +30,13 @@ class LoggedLinks:
     def __init__(self, log: LogReader, vault: Vault, pseudonyms: Pseudonyms) -> None:
         check_vault(log, vault)
         self._log, self._codec = log, EventCodec(vault, Consignment, ())
-        self._outcomes = OutcomeEvents.read(log, vault, log.last_sequence)
-        self._arrivals = read_arrivals(log, log.last_sequence, self._outcomes)
+        self._history = LoggedHistory.read(log, vault, log.last_sequence)
         self._builder = LinkNumberBuilder(pseudonyms)
         self.unread: Counter[str] = Counter()
 
     def read(self, progress: Progress | None = None, known: LinkTable | None = None) -> LinkTable:
         """Read the link table of all consignments; those of an earlier table of the same log, `known`, are not read again."""
-        rows = len(self._arrivals.received_us)
+        rows = len(self._history.arrivals.received_us)
         numbers = np.zeros((rows, len(LINK_IDENTIFIERS)), dtype=np.uint64)
         begin, after = 0, 0
         if known is not None and known.arrivals.sequence is not None and len(known.arrivals.sequence):
@@ -48,11 +47,11 @@ class LoggedLinks:
             numbers[row] = self._build_numbers(event)
             if progress is not None and ((row + 1) % CHUNK_ARRIVALS == 0 or row + 1 == rows):
                 progress("identifiers", row + 1, rows)
-        return LinkTable(self._arrivals, self._outcomes.outcomes, numbers)
+        return LinkTable(self._history.arrivals, self._history.outcomes, numbers)
 
     def read_consignments(self, rows: Longs) -> Sequence[Consignment]:
         """Read the consignments of some rows of the link table."""
-        sequence = self._arrivals.sequence
+        sequence = self._history.arrivals.sequence
         assert sequence is not None
         events = [self._log.read_event(place) for place in sequence[rows].tolist()]
         return [self._codec.decode_consignment(event) for event in events if isinstance(event, ArrivalEvent)]

@@ -18,7 +18,7 @@ from features.history.kept_state import StateRun
 from features.history.pseudonyms import Pseudonyms
 from features.history.state_files import StateFolder, StoredState
 from serving.event_log.reader import LogReader, Progress
-from serving.maintenance.recomputation import OutcomeEvents, read_arrivals, read_chunks
+from serving.maintenance.recomputation import LoggedHistory, read_chunks
 from serving.state.history_keys import KeyReader
 
 
@@ -49,14 +49,14 @@ def _count_log(log: LogReader, keys: KeyReader, run: StateRun, progress: Progres
     """Count all entries of a log in the history of a run."""
     until, done = log.last_sequence, 0
     assert keys.entries.vault is not None
-    events = OutcomeEvents.read(log, keys.entries.vault, until)
-    if events.unread:
-        event, reason = events.unread[0]
+    history = LoggedHistory.read(log, keys.entries.vault, until)
+    if history.unread:
+        event, reason = history.unread[0]
         raise ServiceFault("an entry cannot be read", where=f"log entry {event.sequence}", got=reason)
-    arrivals = read_arrivals(log, until, events)
-    if not len(arrivals.received_us):
+    total = len(history.arrivals.received_us)
+    if not total:
         raise BadInput("the log has no consignments", where="log", todo="begin the state with a first batch")
-    fold = run.start_fold(arrivals, events.outcomes)
+    fold = run.start_fold(history.arrivals, history.outcomes)
     nothing = np.zeros((0, len(keys.pipeline.spec)), dtype=np.float32)
     for chunk in read_chunks(log, until):
         mine = np.array([keys(event) for event in chunk], dtype=np.uint64)
@@ -64,5 +64,5 @@ def _count_log(log: LogReader, keys: KeyReader, run: StateRun, progress: Progres
             run.history, mine[:, 0].copy(), mine[:, 1].copy(), nothing, np.full(len(chunk), -1)
         )
         done += len(chunk)
-        progress("history", done, len(arrivals.received_us))
+        progress("history", done, total)
     run.finish()

@@ -11,6 +11,7 @@ or if both are NaN.
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consignments.errors import BundleRefused, UnknownName
+from features.alerts.alerts import Alerts
 from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
 from serving.encryption.vault import Vault
@@ -31,12 +33,10 @@ from serving.maintenance.recomputation import (
     EXCLUDED_FROM_ORDER,
     BundleGroup,
     DecisionFilter,
+    LoggedHistory,
     ModelId,
-    OutcomeEvents,
     Recomputation,
     RecomputedDecision,
-    read_arrivals,
-    read_chunks,
 )
 from serving.scoring.loaded_model import PastModels
 
@@ -151,23 +151,20 @@ class ParityCheck:
     def iterate_differences(self) -> Iterator[list[Difference]]:
         """Recompute all decisions, and yield the differences chunk by chunk; `UnknownName` if the log has no decision of a wanted model."""
         first, last = self._scan_decisions()
-        outcomes = OutcomeEvents.read(self._log, self._vault, last)
-        self._record_unread(outcomes.unread)
-        groups = self._group_bundles(first, outcomes)
-        arrivals = read_arrivals(self._log, last, outcomes)
-        total, done = len(groups) * len(arrivals.received_us), 0
+        history = LoggedHistory.read(self._log, self._vault, last)
+        self._record_unread(history.unread)
+        groups = self._group_bundles(first, history.alerts)
+        total, done = len(groups) * len(history.arrivals.received_us), 0
         for group in groups:
-            again = Recomputation(group, outcomes, arrivals, self._vault)
-            for events in read_chunks(self._log, last):
-                wanted = [self._is_compared(event, group) for event in events]
-                decisions, unread = again.recompute(events, wanted)
+            again = Recomputation(self._log, history, last, group, self._vault)
+            for chunk in again.run(partial(self._is_compared, group)):
                 if group is groups[0]:
-                    self._record_unread(unread)
-                for event, reason in unread:
-                    if self._is_compared(event, group):
+                    self._record_unread(chunk.unread)
+                for event, reason in chunk.unread:
+                    if isinstance(event, DecisionEvent) and self._is_compared(group, event):
                         self._exclude(reason, [event.sequence])
-                yield self._compare(decisions, again)
-                done += len(events)
+                yield self._compare(chunk.decisions, again)
+                done += len(chunk.events)
                 if self._progress is not None:
                     self._progress("parity", done, total)
 
@@ -191,7 +188,7 @@ class ParityCheck:
         return first, last
 
     def _group_bundles(
-        self, first: dict[tuple[ModelId, str], list[int]], outcomes: OutcomeEvents
+        self, first: dict[tuple[ModelId, str], list[int]], alerts: Alerts
     ) -> list[BundleGroup]:
         """Group the bundles that share a history; exclude the decisions of bundles that cannot be found."""
         groups: dict[bytes, BundleGroup] = {}
@@ -199,7 +196,7 @@ class ParityCheck:
         for (model, sha256), examples in sorted(first.items()):
             try:
                 method = self._models.find(model, sha256)
-                member = method, method.build_pipeline(pseudonyms, outcomes.alerts)
+                member = method, method.build_pipeline(pseudonyms, alerts)
             except BundleRefused as error:
                 self._exclude(f"{model}: {error}", examples, self._counts[model, sha256])
                 continue
@@ -209,8 +206,8 @@ class ParityCheck:
     def _is_selected(self, event: DecisionEvent) -> bool:
         return not self._redacted.covers(event.sequence, event.consignment_id) and self._wanted.matches(event)
 
-    def _is_compared(self, event: Event, group: BundleGroup) -> bool:
-        return isinstance(event, DecisionEvent) and self._is_selected(event) and event.model_sha256 in group
+    def _is_compared(self, group: BundleGroup, event: DecisionEvent) -> bool:
+        return event.model_sha256 in group and self._is_selected(event)
 
     def _exclude(self, reason: str, sequences: Sequence[int], decisions: int = 1) -> None:
         """Count decisions that cannot be recomputed, given the first ones."""

@@ -6,7 +6,7 @@ the alerts that were known at each entry.
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, NamedTuple
@@ -48,17 +48,17 @@ Row = NDArray[np.float32]
 
 
 @dataclass
-class OutcomeEvents:
-    """The outcomes, alerts and cancellations of a log in memory, by identifier, and the entries that could not be read."""
+class LoggedHistory:
+    """What history reads of a log up to an entry, in memory and in the order of the log, and the entries that could not be read."""
 
+    arrivals: ArrivalEvents
     outcomes: Outcomes
     alerts: Alerts
-    cancelled: dict[str, list[tuple[int, int]]]
     unread: list[tuple[Event, str]]
 
     @classmethod
-    def read(cls, log: LogReader, vault: Vault, until: int) -> "OutcomeEvents":
-        """Read the events of a log up to the sequence number `until`."""
+    def read(cls, log: LogReader, vault: Vault, until: int) -> "LoggedHistory":
+        """Read the history of a log up to the sequence number `until`."""
         entries = EventCodec(vault, Consignment, ())
         outcomes: dict[int, Outcome] = {}
         alerts: dict[int, Alert] = {}
@@ -77,11 +77,13 @@ class OutcomeEvents:
         frame = build_frame(list(outcomes.values()), Outcome).assign(**{SEQUENCE: list(outcomes)})
         events = build_outcome_events(frame)
         named = replace(events, identity=to_arrow_strings(events.consignment_id))
-        return cls(named, Alerts(alerts.values(), alerts), cancelled, unread)
+        return cls(_read_arrivals(log, until, cancelled), named, Alerts(alerts.values(), alerts), unread)
 
 
-def read_arrivals(log: LogReader, until: int, outcomes: OutcomeEvents) -> ArrivalEvents:
-    """Read the consignments of a log up to the sequence number `until` as events of history, in the order of the log."""
+def _read_arrivals(
+    log: LogReader, until: int, cancelled: Mapping[str, Sequence[tuple[int, int]]]
+) -> ArrivalEvents:
+    """Read the consignments of a log as events of history, given the entries and times of cancellations by identifier."""
     names: list[Any] = []
     times: list[Longs] = [np.empty((0, 3), dtype=np.int64)]
     rows_of = defaultdict[str, list[int]](list)
@@ -91,7 +93,7 @@ def read_arrivals(log: LogReader, until: int, outcomes: OutcomeEvents) -> Arriva
         moments = [(event.sequence, event.at_us, decode_issued_us(event)) for _, event in chunk]
         times.append(np.array(moments, dtype=np.int64))
         for row, event in chunk:
-            if event.consignment_id in outcomes.cancelled:
+            if event.consignment_id in cancelled:
                 rows_of[event.consignment_id].append(row)
     sequence, received_us, issued_us = np.concatenate(times).T.copy()
     ids = pa.concat_arrays(names) if names else pa.array([], TEXT)
@@ -100,10 +102,10 @@ def read_arrivals(log: LogReader, until: int, outcomes: OutcomeEvents) -> Arriva
     for name, rows in rows_of.items():
         places = sequence[rows].tolist()
         # Of several cancellations after a version, the first one counts.
-        for cancelled, us in reversed(outcomes.cancelled[name]):
-            version = bisect_left(places, cancelled) - 1
+        for entry, us in reversed(cancelled[name]):
+            version = bisect_left(places, entry) - 1
             if version >= 0:
-                cancelled_us[rows[version]], cancelled_sequence[rows[version]] = us, cancelled
+                cancelled_us[rows[version]], cancelled_sequence[rows[version]] = us, entry
     return ArrivalEvents(ids, received_us, cancelled_us, sequence, cancelled_sequence, issued_us, ids)
 
 
@@ -139,60 +141,65 @@ class RecomputedDecision(NamedTuple):
     band: str
 
 
+class RecomputedChunk(NamedTuple):
+    """Some arrivals of a log in order, which of them were wanted, their decisions by model, and what cannot be read with the reasons."""
+
+    events: Sequence[ArrivalEvent]
+    wanted: Sequence[bool]
+    decisions: list[RecomputedDecision]
+    unread: list[tuple[Event, str]]
+
+
 class Recomputation:
-    """A recomputation of the decisions of a group of bundles; `arrivals` are those of the log that `recompute` gets."""
+    """A recomputation of the decisions of a log by a group of bundles, from its history up to the entry `until`."""
 
     def __init__(
-        self, group: BundleGroup, outcomes: OutcomeEvents, arrivals: ArrivalEvents, vault: Vault
+        self, log: LogReader, history: LoggedHistory, until: int, group: BundleGroup, vault: Vault
     ) -> None:
-        self._group = group
+        self._log, self._until, self._group = log, until, group
         self.pipeline = next(iter(group.values()))[1]
         self.entries = EventCodec(vault, self.pipeline.config.build_record_type(), self.pipeline.kinds)
-        self._fold, self._history = TableFold(arrivals, outcomes.outcomes), self.pipeline.create_history()
+        self._fold = TableFold(history.arrivals, history.outcomes)
+        self._history = self.pipeline.create_history()
 
-    def recompute(
-        self, events: Sequence[ArrivalEvent], wanted: Sequence[bool]
-    ) -> tuple[list[RecomputedDecision], list[tuple[Event, str]]]:
-        """Recompute the wanted decisions among the next arrivals; return them, and what cannot be read with the reasons."""
+    def run(self, is_wanted: Callable[[DecisionEvent], bool]) -> Iterator[RecomputedChunk]:
+        """Recompute the wanted decisions, and yield the arrivals with them, some thousands at a time."""
+        for events in read_chunks(self._log, self._until):
+            wanted = [isinstance(event, DecisionEvent) and is_wanted(event) for event in events]
+            yield self._recompute(events, wanted)
+
+    def _recompute(self, events: Sequence[ArrivalEvent], wanted: Sequence[bool]) -> RecomputedChunk:
+        """Recompute the wanted decisions among the next arrivals, and count all of them in history."""
         keys, counterparts = np.zeros((2, len(events), len(self.pipeline.kinds)), dtype=np.uint64)
+        X = np.zeros((len(events), len(self.pipeline.spec)), dtype=np.float32)
         records, unread = self._decode(events)
-        rows_of: dict[str, list[int]] = {}
+        places_of = defaultdict[str, list[int]](list)
         decisions: dict[int, DecisionEvent] = {}
         for place, event in enumerate(events):
-            if place in records and wanted[place]:
-                assert isinstance(event, DecisionEvent)
-                rows_of.setdefault(event.model_sha256, []).append(len(decisions))
+            if place in records and wanted[place] and isinstance(event, DecisionEvent):
+                places_of[event.model_sha256].append(place)
                 decisions[place] = event
             elif place in records:
                 self.pipeline.fill_keys(records[place], keys[place], counterparts[place])
             elif event.kinds == self.entries.kinds:
                 keys[place], counterparts[place] = decode_keys(event)
-        places = np.array(list(decisions), dtype=np.int64)
-        X = np.zeros((len(places), len(self.pipeline.spec)), dtype=np.float32)
-        for sha256, rows in rows_of.items():
-            mine = places[rows]
-            part = X[rows], keys[mine], counterparts[mine]
-            consignments = [records[place] for place in mine.tolist()]
-            self._group[sha256][1].fill_rows(
-                consignments, *part, [events[place].sequence for place in mine.tolist()]
-            )
-            X[rows], keys[mine], counterparts[mine] = part
         out_rows = np.full(len(events), -1)
-        out_rows[places] = np.arange(len(places))
+        for sha256, places in places_of.items():
+            part = X[places], keys[places], counterparts[places]
+            sequences = [decisions[place].sequence for place in places]
+            self._group[sha256][1].fill_rows([records[place] for place in places], *part, sequences)
+            X[places], keys[places], counterparts[places] = part
+            out_rows[places] = places
         self._fold.process_arrivals(self._history, keys, counterparts, X, out_rows)
         found = []
-        for sha256, rows in rows_of.items():
-            judge, mine = self._group[sha256][0].judge, places[rows].tolist()
-            scores = judge.score(X[rows], [records[place].channel for place in mine])
-            for row, place, score, band in zip(
-                rows, mine, scores.tolist(), judge.bands.assign_all(scores), strict=True
-            ):
-                found.append(
-                    RecomputedDecision(
-                        decisions[place], X[row], keys[place], counterparts[place], score, band
-                    )
-                )
-        return found, unread
+        for sha256, places in places_of.items():
+            judge = self._group[sha256][0].judge
+            scores = judge.score(X[places], [records[place].channel for place in places])
+            bands = judge.bands.assign_all(scores)
+            for place, score, band in zip(places, scores.tolist(), bands, strict=True):
+                values = X[place], keys[place], counterparts[place], score, band
+                found.append(RecomputedDecision(decisions[place], *values))
+        return RecomputedChunk(events, wanted, found, unread)
 
     def _decode(
         self, events: Sequence[ArrivalEvent]

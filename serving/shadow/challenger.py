@@ -21,16 +21,13 @@ from models.bundle import load_bundle
 from models.signatures.key_holders import Approvers
 from serving.deployment.releases import find_release_folder, read_release
 from serving.encryption.vault import Vault
-from serving.event_log.events import DecisionEvent
 from serving.event_log.log import check_vault
 from serving.event_log.reader import LogReader, Progress
 from serving.maintenance.recomputation import (
     BundleGroup,
     DecisionFilter,
-    OutcomeEvents,
+    LoggedHistory,
     Recomputation,
-    read_arrivals,
-    read_chunks,
 )
 from serving.process.settings import Settings
 from serving.scoring.loaded_model import ScoringMethod, verify_bundle
@@ -90,17 +87,13 @@ class Challenger:
     ) -> Iterator[ShadowScore]:
         """Score the decisions of a period, in the order of the log."""
         log, last = self._log, self._log.last_sequence
-        outcomes = OutcomeEvents.read(log, self._vault, last)
-        member = self.method, self.method.build_pipeline(Pseudonyms(self._vault.data_key), outcomes.alerts)
+        history = LoggedHistory.read(log, self._vault, last)
+        member = self.method, self.method.build_pipeline(Pseudonyms(self._vault.data_key), history.alerts)
         group: BundleGroup = defaultdict(lambda: member)  # it scores what any model decided
         group[self.method.sha256] = member
-        again = Recomputation(group, outcomes, read_arrivals(log, last, outcomes), self._vault)
-        for events in read_chunks(log, last):
-            wanted = [isinstance(event, DecisionEvent) and period.matches(event) for event in events]
-            decisions, _ = again.recompute(events, wanted)
-            self.tally.unfit += sum(wanted) - len(decisions)
-            decisions.sort(key=lambda each: each.logged.sequence)
-            for event, *_, score, band in decisions:
+        for chunk in Recomputation(log, history, last, group, self._vault).run(period.matches):
+            self.tally.unfit += sum(chunk.wanted) - len(chunk.decisions)
+            for event, *_, score, band in sorted(chunk.decisions, key=lambda each: each.logged.sequence):
                 if not 0.0 <= score <= 1.0:
                     self.tally.failed += 1
                     continue
@@ -109,4 +102,4 @@ class Challenger:
                 scored_at, decided = to_datetime(event.recorded_us), (event.model, event.score, event.band)
                 yield ShadowScore(decision_id, event.consignment_id, scored_at, *decided, score, band)
             if progress is not None:
-                progress("shadow", events[-1].sequence, last)
+                progress("shadow", chunk.events[-1].sequence, last)
