@@ -6,27 +6,27 @@ keys are pseudonyms, as for live records. Consignments are read in chunks; ident
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import structlog
 from msgspec import structs
 from numpy.typing import NDArray
 
+from consignments.columns import adopt_spellings
 from consignments.errors import BadInput
 from consignments.identifiers import normalize_identifier
 from consignments.records import Alert, Consignment, Outcome
+from consignments.tables import to_alerts, to_consignments, to_outcomes
 from consignments.timestamps import NO_TIME, to_datetime, to_us, to_us_if_known
+from features.batch import build_arrival_events, build_outcome_events, get_sequence
 from features.history.ordering import (
     ARRIVAL,
     CANCELLATION,
     OUTCOME,
-    ArrivalEvents,
     HistoryEvents,
-    Outcomes,
     order_events,
 )
+from features.streams import FeatureInputs
 from serving.event_log.event_codec import Cancellation
 from serving.event_log.events import IMPORTED_BY, Event
 from serving.event_log.log import EventLog, load_or_create_vault
@@ -38,10 +38,6 @@ from serving.process.state_directory import lock_state
 from serving.scoring.intake import FieldError, is_notice, list_faults
 from serving.state.history_keys import KeyReader, build_key_reader
 
-if TYPE_CHECKING:
-    from features.batch import Tables
-    from features.streams import FeatureInputs, TableSource
-
 CHUNK_ENTRIES = 5_000
 EXCLUDED_FROM_FINGERPRINTS = ("plain", "sealed", "keys", "features", "reasons")
 MAX_LOGGED_REFUSALS = 10
@@ -50,23 +46,36 @@ Longs = NDArray[np.int64]
 logger = structlog.get_logger("npsrisk")
 
 
-@dataclass(frozen=True)
 class PastEvents:
-    """The past events to be imported; the functions return the records of some rows, and each consignment is asked for once."""
+    """The past events of some tables; each consignment is read once, and those not asked for yet stay in memory."""
 
-    arrivals: ArrivalEvents
-    outcomes: Outcomes
-    alerts: Sequence[Alert]
-    alert_sequence: Longs | None
-    consignments_at: Callable[[Longs], Sequence[Consignment]]
-    outcomes_at: Callable[[Longs], Sequence[Outcome]]
+    def __init__(self, inputs: FeatureInputs, record: type[Consignment]) -> None:
+        order, outcomes = inputs.consignments.take_order(), inputs.outcomes
+        if outcomes is not None:
+            outcomes = adopt_spellings(outcomes, order["consignment_id"])
+        self._outcome_rows = outcomes
+        self.arrivals, self.outcomes = build_arrival_events(order), build_outcome_events(outcomes)
+        self.alerts: Sequence[Alert] = [] if inputs.alerts is None else to_alerts(inputs.alerts)
+        self.alert_sequence = None if inputs.alerts is None else get_sequence(inputs.alerts)
+        self._chunks, self._record = inputs.consignments.read_chunks(record), record
+        self._end, self._waiting = 0, dict[int, Consignment]()
+
+    def read_consignments(self, rows: Longs) -> Iterator[Consignment]:
+        """Read the consignments of some rows, each once and in about the order of the table, in the order of `rows`."""
+        while len(rows) and self._end <= rows.max():
+            records = to_consignments(next(self._chunks), self._record)
+            self._waiting.update(enumerate(records, self._end))
+            self._end += len(records)
+        return map(self._waiting.pop, rows.tolist())
+
+    def read_outcomes(self, rows: Longs) -> Iterator[Outcome]:
+        """Read the outcomes of some rows, in the order of `rows`."""
+        return iter([] if self._outcome_rows is None else to_outcomes(self._outcome_rows.iloc[rows]))
 
 
-ReadTables = Callable[[type[Consignment]], "Tables | FeatureInputs"]
-"""Function that opens tables with the record type of a model, and drops columns that it does not declare."""
-
-
-def import_tables(read: ReadTables, settings: Settings, progress: Progress | None = None) -> dict[str, int]:
+def import_tables(
+    read: Callable[[type[Consignment]], FeatureInputs], settings: Settings, progress: Progress | None = None
+) -> dict[str, int]:
     """Append tables, read by the record type of the published model, to the log of a state directory without a service.
 
     Returns the numbers of added entries, of rows already `known` and `refused`, and of alerts that have only a text (`notices`). Raises
@@ -76,49 +85,10 @@ def import_tables(read: ReadTables, settings: Settings, progress: Progress | Non
         vault = load_or_create_vault(settings.data_key_file, settings.state_dir, settings.database_url)
         keys = build_key_reader(settings.state_dir, vault)
         record = keys.pipeline.config.build_record_type()
-        tables = read(record)
+        past = PastEvents(read(record), record)
         with EventLog.open(settings.database_url, vault) as log:
             require_valid_chain(log)
-            return import_past(log, keys, build_past(tables, record), progress)
-
-
-class ChunkReader:
-    """A reader of the consignments of a source, each once and in about the order of the table; those not asked for yet stay in memory."""
-
-    def __init__(self, source: "TableSource", record: type[Consignment]) -> None:
-        self._chunks, self._record = source.read_chunks(record), record
-        self._end, self._waiting = 0, dict[int, Consignment]()
-
-    def read(self, rows: Longs) -> list[Consignment]:
-        """Return the consignments of some rows, in the order of `rows`."""
-        from consignments.tables import to_consignments
-
-        while len(rows) and self._end <= rows.max():
-            records = to_consignments(next(self._chunks), self._record)
-            self._waiting.update(enumerate(records, self._end))
-            self._end += len(records)
-        return [self._waiting.pop(row) for row in rows.tolist()]
-
-
-def build_past(tables: "Tables | FeatureInputs", record: type[Consignment]) -> PastEvents:
-    """Build the past events from tables as read by `consignments.tables`, or from a stream of consignments."""
-    from consignments.columns import adopt_spellings
-    from consignments.tables import to_alerts, to_outcomes
-    from features.batch import build_arrival_events, build_outcome_events, get_sequence
-    from features.streams import FeatureInputs
-
-    inputs = tables if isinstance(tables, FeatureInputs) else FeatureInputs.from_tables(tables)
-    order, outcomes, alerts = inputs.consignments.take_order(), inputs.outcomes, inputs.alerts
-    if outcomes is not None:
-        outcomes = adopt_spellings(outcomes, order["consignment_id"])
-    return PastEvents(
-        build_arrival_events(order),
-        build_outcome_events(outcomes),
-        [] if alerts is None else to_alerts(alerts),
-        None if alerts is None else get_sequence(alerts),
-        ChunkReader(inputs.consignments, record).read,
-        lambda rows: [] if outcomes is None else to_outcomes(outcomes.iloc[rows]),
-    )
+            return import_past(log, keys, past, progress)
 
 
 def import_past(
@@ -204,8 +174,8 @@ class _EntryBuilder:
 
     def build_entries(self, past: PastEvents, events: HistoryEvents) -> Iterator[Event | None]:
         """Build the entries of some events, in order."""
-        arrived = iter(past.consignments_at(events.row[events.what == ARRIVAL]))
-        outcomes = iter(past.outcomes_at(events.row[events.what == OUTCOME]))
+        arrived = past.read_consignments(events.row[events.what == ARRIVAL])
+        outcomes = past.read_outcomes(events.row[events.what == OUTCOME])
         for what, row in zip(events.what.tolist(), events.row.tolist(), strict=True):
             if what == ARRIVAL:
                 c = next(arrived)

@@ -12,6 +12,7 @@ from support.serving_examples import Client, publish, serving, settings_in
 from support.table_examples import build_tables
 
 from consignments.records import Alert, Consignment, Item
+from features.streams import FeatureInputs
 from serving.maintenance.import_past import import_tables
 
 OFFICES = ("Incheon", "Busan")
@@ -57,7 +58,7 @@ class World:
         outcomes = [make_outcome(past[1].consignment_id, result="nps"), make_outcome(past[2].consignment_id)]
         alerts = [Alert("A0", day(2), sender_name="Sender 1")]
         tables = build_tables(past, outcomes, alerts)
-        import_tables(lambda _: tables, settings_in(folder))
+        import_tables(lambda _: FeatureInputs.from_tables(tables), settings_in(folder))
         self.sent += past
 
     def live(self, client: Client, arrivals: int) -> None:

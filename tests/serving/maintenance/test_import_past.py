@@ -26,7 +26,8 @@ from serving.process.state_directory import lock_state
 
 
 def take(folder: Path, given: Tables | FeatureInputs) -> dict[str, int]:
-    return import_tables(lambda _: given, settings_in(folder))
+    inputs = given if isinstance(given, FeatureInputs) else FeatureInputs.from_tables(given)
+    return import_tables(lambda _: inputs, settings_in(folder))
 
 
 def list_names(folder: Path) -> list[tuple[str, str | None]]:
