@@ -1,4 +1,4 @@
-"""Folders of one run at a time: the lock of a folder, and a private working folder that is empty at its start and removed at its end."""
+"""Folders of one run at a time: the lock of a folder, and a private draft of a folder that appears as a whole."""
 
 import fcntl
 import os
@@ -8,7 +8,11 @@ from pathlib import Path
 from shutil import rmtree
 
 from consignments.errors import BadInput, explain_failure
-from consignments.files.whole_files import PRIVATE_FOLDER_MODE
+from consignments.files.whole_files import PRIVATE_FOLDER_MODE, flush_folder
+
+PART_SUFFIX = ".part"
+"""Suffix of the draft of a folder, as of a file (`consignments.files.whole_files`)."""
+WRITE_TODO = "check free space and permissions, and run it again"
 
 
 @contextmanager
@@ -29,19 +33,30 @@ def lock_folder(folder: Path, what: str) -> Iterator[None]:
 
 
 @contextmanager
-def open_work_folder(folder: Path, what: str) -> Iterator[Path]:
-    """Create a working folder, and remove it at the end unless it was renamed. What a killed run left in it is removed first."""
-    if folder.exists() and not folder.is_dir():
-        raise BadInput("the working folder is a file", where=str(folder), todo="remove it")
-    with explain_failure("the working folder cannot be created", folder):
-        folder.mkdir(mode=PRIVATE_FOLDER_MODE, exist_ok=True)
-    with lock_folder(folder, what):
-        with explain_failure("the working folder cannot be created", folder):
-            _remove_content(folder)
-        try:
-            yield folder
-        finally:
-            rmtree(folder, ignore_errors=True)
+def draft_folder(out: Path, what: str, earlier: Path | None = None) -> Iterator[Path]:
+    """Yield a private folder that takes the name `out` once all of it is on disk. What a killed run left of it is removed first.
+
+    By then there is nothing at `out`, or an empty folder; or an earlier one, which gets the name `earlier`.
+    """
+    out = out.absolute()
+    part = out.with_name(f".{out.name}{PART_SUFFIX}")
+    if part.exists() and not part.is_dir():
+        raise BadInput("the working folder is a file", where=str(part), todo="remove it")
+    with explain_failure("the folder cannot be written", out, WRITE_TODO):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        part.mkdir(mode=PRIVATE_FOLDER_MODE, exist_ok=True)
+        with lock_folder(part, what):
+            try:
+                _remove_content(part)
+                yield part
+                for path in (*part.rglob("*"), part):
+                    flush_folder(path)
+                if earlier is not None and out.exists():
+                    out.rename(earlier)
+                part.rename(out)
+                flush_folder(out.parent)
+            finally:
+                rmtree(part, ignore_errors=True)
 
 
 def _remove_content(folder: Path) -> None:

@@ -70,7 +70,7 @@ def flush_file(file: BinaryIO) -> None:
 
 
 def flush_folder(folder: Path) -> None:
-    """Flush the names of a folder to disk, so that a renamed file keeps its name after a power failure."""
+    """Flush the names of a folder to disk, so that a renamed file keeps its name after a power failure; of a file, its content."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from consignments.errors import BadInput, BundleRefused, PromotionRefused
-from consignments.files.folders import open_work_folder
+from consignments.files.folders import draft_folder
 from consignments.files.whole_files import PRIVATE_FOLDER_MODE, PUBLIC_MODE, replace_file
 from models.bundle import Bundle, load_bundle
 from models.registry import CHAMPION, ModelVersion, Registry, require_recorded_champion
@@ -118,11 +118,10 @@ def _place(
     if _has_bundle(folder, bundle.sha256):
         _write(folder / "release.json", note)
     else:
-        with open_work_folder(models / f".{folder.name}.part", "release") as made:
+        with draft_folder(folder, "release") as made:
             shutil.copytree(source, made / BUNDLE_FOLDER)
             _write(made / "release.json", note)
             shutil.rmtree(folder, ignore_errors=True)  # a damaged copy
-            made.rename(folder)
     _write(models / f"{role}.json", {"folder": folder.name})
     published = {name: note[name] for name in ("name", "version", "bundle_sha256")}
     return published | {"folder": str(folder), "approved": approval is not None}

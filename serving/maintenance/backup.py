@@ -12,7 +12,7 @@ run removes what the killed one left.
 import hashlib
 import shutil
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
@@ -21,8 +21,8 @@ from typing import NamedTuple
 import msgspec
 
 from consignments.errors import BadInput, BadSetting, FileFault, explain_failure
-from consignments.files.folders import open_work_folder
-from consignments.files.whole_files import flush_file, flush_folder, write_file
+from consignments.files.folders import PART_SUFFIX, WRITE_TODO, draft_folder
+from consignments.files.whole_files import flush_file, flush_folder
 from consignments.timestamps import to_us
 from features.history.data_keys import read_data_keys
 from serving.encryption.vault import Vault
@@ -39,9 +39,7 @@ FORMAT = 1
 MANIFEST_FILE, LOG_FILE, MODELS, KEYS = "manifest.json", "events.db", "models", "keys"
 DATA_KEY_FILE, APPROVERS_FILE = "data.key", "approvers.toml"
 MAX_MANIFEST_BYTES = 10_000_000
-PART_SUFFIX = ".part"
 COPY_BYTES = 1 << 20
-WRITE_TODO = "check free space and permissions, and run it again"
 
 
 class BackupFile(msgspec.Struct, frozen=True):
@@ -76,23 +74,22 @@ def back_up(
     settings: Settings, out: Path, keys_out: Path | None = None, progress: Progress | None = None
 ) -> BackupManifest:
     """Copy log, models and keys (by default to `keys` in the backup) to new or empty folders; the service may keep running."""
-    failing = explain_failure("the folder cannot be written", out, WRITE_TODO)
     if keys_out is not None and keys_out.absolute().is_relative_to(out.absolute()):
         raise BadInput(
             "the keys would be in the backup",
             where=str(keys_out),
             todo="name a folder elsewhere, or omit --keys",
         )
-    with ExitStack() as stack, failing, create_private_files():
-        for folder in (out, keys_out):
-            if folder is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-                raise FileFault(
-                    "the output folder is not empty",
-                    where=str(folder),
-                    todo="name a new folder; an earlier backup is never replaced",
-                )
-        part = stack.enter_context(_open_part(out))
-        keys = part / KEYS if keys_out is None else stack.enter_context(_open_part(keys_out))
+    for folder in (out, keys_out):
+        if folder is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise FileFault(
+                "the output folder is not empty",
+                where=str(folder),
+                todo="name a new folder; an earlier backup is never replaced",
+            )
+    with ExitStack() as stack, create_private_files():
+        part = stack.enter_context(draft_folder(out, "backup"))
+        keys = part / KEYS if keys_out is None else stack.enter_context(draft_folder(keys_out, "backup"))
         # First the log, then the keys: a key is created before the entries that it seals.
         copy_to_file(settings.database_url, part / LOG_FILE, progress)
         _copy_keys(settings, keys)
@@ -101,10 +98,7 @@ def back_up(
             if PART_SUFFIX not in {piece.suffix for piece in (path, *path.parents)}:
                 _copy(path, part / path.relative_to(settings.state_dir))
         manifest = _describe(part, keys, progress)
-        write_file(part / MANIFEST_FILE, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
-        if keys_out is not None:
-            _finish(keys, keys_out)
-        _finish(part, out)
+        (part / MANIFEST_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1))
     record_done(settings.state_dir, "backup")
     return manifest
 
@@ -316,20 +310,9 @@ def _describe_file(path: Path) -> BackupFile:
         return BackupFile(file.tell(), digest)
 
 
-def _open_part(out: Path) -> AbstractContextManager[Path]:
-    """Open the folder that gets the name `out` when it is whole; one of a killed run is emptied."""
-    out.absolute().parent.mkdir(parents=True, exist_ok=True)
-    return open_work_folder(out.absolute().with_name(f".{out.name}{PART_SUFFIX}"), "backup")
-
-
 def _copy(source: Path, target: Path) -> None:
     """Copy the content of a file, and flush it to disk."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with source.open("rb") as content, target.open("xb") as file:
         shutil.copyfileobj(content, file, COPY_BYTES)
         flush_file(file)
-
-
-def _finish(part: Path, out: Path) -> None:
-    part.rename(out)
-    flush_folder(out.absolute().parent)

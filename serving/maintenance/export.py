@@ -28,9 +28,9 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 
 from consignments.columns import NUMBER, TEXT, TIME, TYPES, format_value
-from consignments.errors import BundleRefused, FileFault, ServiceFault, explain_failure
-from consignments.files.folders import open_work_folder
-from consignments.files.whole_files import PRIVATE_FILE_MODE, flush_file, flush_folder
+from consignments.errors import BundleRefused, FileFault, ServiceFault
+from consignments.files.folders import draft_folder
+from consignments.files.whole_files import PRIVATE_FILE_MODE
 from consignments.records import Alert, Consignment, Field, Outcome, get_fields
 from consignments.tables import build_rows
 from consignments.timestamps import to_datetime
@@ -384,26 +384,15 @@ def _report(events: Iterable[E], progress: Progress | None, what: str, total: in
 
 @contextmanager
 def _replace_folder(out: Path) -> Iterator[Path]:
-    """Create a private folder that replaces `out` after everything is written; first remove what a killed run left."""
-    out = out.absolute()
-    earlier = out.with_name(f".{out.name}.old")
-    with explain_failure("the output folder cannot be written", out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with open_work_folder(out.with_name(f".{out.name}.draft"), "export") as made:
-            if earlier.exists() and not out.exists():
-                earlier.rename(out)
-            _require_replaceable(out)
-            yield made
-            for path in made.iterdir():
-                with path.open("rb") as file:
-                    flush_file(file)
-            flush_folder(made)
-            shutil.rmtree(earlier, ignore_errors=True)
-            if out.exists():
-                out.rename(earlier)
-            made.rename(out)
-            flush_folder(out.parent)
-            shutil.rmtree(earlier, ignore_errors=True)
+    """Create a private folder that replaces `out` after everything is written; first put back what a killed run moved away."""
+    earlier = out.absolute().with_name(f".{out.name}.old")
+    with draft_folder(out, "export", earlier) as made:
+        if earlier.exists() and not out.exists():
+            earlier.rename(out)
+        _require_replaceable(out)
+        shutil.rmtree(earlier, ignore_errors=True)
+        yield made
+    shutil.rmtree(earlier, ignore_errors=True)
 
 
 def _require_replaceable(out: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from consignments.errors import BadInput, FileFault
-from consignments.files.folders import lock_folder, open_work_folder
+from consignments.files.folders import draft_folder, lock_folder
 from consignments.files.whole_files import PUBLIC_MODE, replace_file
 
 
@@ -45,14 +45,28 @@ def test_a_folder_that_cannot_be_locked_is_named(tmp_path: Path, monkeypatch: py
         lock_folder(tmp_path, "table").__enter__()
 
 
-def test_a_working_folder_is_empty_and_has_one_run(tmp_path: Path) -> None:
-    folder = tmp_path / ".work"
-    (folder / "left" / "over").mkdir(parents=True)
-    (folder / "left.txt").write_text("x")
-    with open_work_folder(folder, "table") as work:
+def test_a_folder_appears_as_a_whole_and_one_run_writes_it(tmp_path: Path) -> None:
+    out, draft = tmp_path / "new" / "out", tmp_path / "new" / ".out.part"
+    (draft / "left" / "over").mkdir(parents=True)
+    (draft / "left.txt").write_text("x")
+    with draft_folder(out, "table") as work:
         assert list(work.iterdir()) == []
         (work / "mine").write_text("x")
-        with pytest.raises(BadInput, match="another run"), open_work_folder(folder, "table"):
+        with pytest.raises(BadInput, match="another run"), draft_folder(out, "table"):
             raise AssertionError
-        assert (work / "mine").exists()
-    assert not folder.exists()
+        assert ((work / "mine").exists(), out.exists()) == (True, False)
+    assert [path.relative_to(tmp_path / "new") for path in draft.parent.rglob("*")] == [
+        Path("out"),
+        Path("out/mine"),
+    ]
+    with pytest.raises(FileFault, match="out: the folder cannot be written"), draft_folder(out, "table"):
+        pass  # there is an earlier one
+    with draft_folder(out, "table", tmp_path / "earlier") as work:
+        (work / "theirs").write_text("x")
+    assert [(tmp_path / name).exists() for name in ("earlier/mine", "new/out/theirs")] == [True, True]
+    with pytest.raises(KeyError), draft_folder(tmp_path / "none", "table"):
+        raise KeyError
+    draft.write_text("x")
+    with pytest.raises(BadInput, match="the working folder is a file"), draft_folder(out, "table"):
+        raise AssertionError
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["earlier", "new"]

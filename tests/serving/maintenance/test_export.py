@@ -16,7 +16,7 @@ from support.examples import day, make_outcome
 from support.serving_examples import DATA_KEY, KEY_ID, Client, settings_in, vault_in
 from support.site import Site, entries, run, told
 
-from consignments.files.folders import open_work_folder
+from consignments.files.folders import lock_folder
 from consignments.records import Alert, Consignment, Outcome, get_fields
 from consignments.tables import read_table
 from features.batch import FeatureParameters, Tables
@@ -191,7 +191,7 @@ def test_a_missing_model_leaves_values_without_names(state: Path, tmp_path: Path
 def test_an_earlier_export_is_replaced_and_other_things_are_not(few: Path, tmp_path: Path) -> None:
     folder = tmp_path / "exports"
     folder.mkdir()
-    out, earlier, draft = (folder / name for name in ("out", ".out.old", ".out.draft"))
+    out, earlier, draft = (folder / name for name in ("out", ".out.old", ".out.part"))
     words = ("--out", str(out), "--personal")
     for given in (words[:2], words):
         told(few, "export", *given)
@@ -204,7 +204,8 @@ def test_an_earlier_export_is_replaced_and_other_things_are_not(few: Path, tmp_p
     assert "contains other files; got notes.txt" in refuse(few, *words)
     assert [path.name for path in folder.iterdir()] == ["out"], "the earlier export is back"
     (out / "notes.txt").unlink()
-    with open_work_folder(draft, "export"):
+    draft.mkdir()
+    with lock_folder(draft, "export"):
         assert "another run is writing this export" in refuse(few, *words)
     told(few, "export", *words)
     before = {path.name: path.read_bytes() for path in out.iterdir()}
