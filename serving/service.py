@@ -125,13 +125,9 @@ class Service:
             self.active.switch_to(*self.updates.build_empty())
         reasons = self.explain_unready()
         ready = "not ready" if reasons else "ready"
+        found = ready if self.role.is_active else "standby"
         scored_by = self.active.model.name if self.active.scorer else None
-        logger.info(
-            ready if self.role.is_active else "standby",
-            sequence=self.log.last_sequence,
-            scored_by=scored_by,
-            reasons=reasons,
-        )
+        logger.info(found, sequence=self.log.last_sequence, scored_by=scored_by, reasons=reasons)
 
     def _build_first(self) -> tuple[LoadedModel, State]:
         """Start the log: set the clock, remove again what was forgotten, and return the model with the state after the log."""
@@ -309,19 +305,23 @@ class Service:
         """Run once the checks that the watching task runs each second, and raise an `ExceptionGroup` of the errors of those that failed."""
         errors: list[Exception] = []
         async with self._polling:
-            for what, refresh in self._watched.items():
-                with _collect(errors):
-                    self._refresh(what, refresh)
-            if self.committer.fault is not None:
-                with _collect(errors):
-                    await self._recover()
-            if self.committer.fault is None and self.role.is_active:
-                with _collect(errors):
-                    await self.updates.follow(self._background)
-                with _collect(errors):
-                    await self._schedule.write_when_due(self.active.state, self._background)
+            for check in self._iterate_checks():
+                try:
+                    await check
+                except Exception as error:
+                    errors.append(error)
         if errors:
             raise ExceptionGroup("checks of the service failed", errors)
+
+    def _iterate_checks(self) -> Iterator[Awaitable[None]]:
+        """Yield the checks that are due, each when the one before it has ended."""
+        for what, refresh in self._watched.items():
+            yield self._refresh(what, refresh)
+        if self.committer.fault is not None:
+            yield self._recover()
+        if self.committer.fault is None and self.role.is_active:
+            yield self.updates.follow(self._background)
+            yield self._schedule.write_when_due(self.active.state, self._background)
 
     async def _watch(self) -> None:
         while True:
@@ -340,7 +340,7 @@ class Service:
             if fault is not None:
                 raise fault
 
-    def _refresh(self, what: str, refresh: Callable[[], bool]) -> None:
+    async def _refresh(self, what: str, refresh: Callable[[], bool]) -> None:
         """Read a file named by a setting again if it changed; if it is invalid, keep its earlier content."""
         try:
             changed = refresh()
@@ -372,15 +372,6 @@ class Service:
         self.committer.resume()
         self.active.switch_to(model, state)
         logger.info("event log can be used again", sequence=state.sequence, role=self.role.name)
-
-
-@contextlib.contextmanager
-def _collect(errors: list[Exception]) -> Iterator[None]:
-    """Append an error that is raised inside to a list, and go on."""
-    try:
-        yield
-    except Exception as error:
-        errors.append(error)
 
 
 def require_standby_database(settings: Settings) -> None:

@@ -109,12 +109,8 @@ def _place(
     models.parent.mkdir(mode=PRIVATE_FOLDER_MODE, parents=True, exist_ok=True)
     models.mkdir(mode=PRIVATE_FOLDER_MODE, exist_ok=True)
     folder = models / f"{version.name}-{version.number}-{bundle.sha256[:12]}"
-    note = {
-        "name": version.name,
-        "version": version.number,
-        "bundle_sha256": bundle.sha256,
-        "envelope": None if approval is None else approval.to_envelope(),
-    }
+    published = {"name": version.name, "version": version.number, "bundle_sha256": bundle.sha256}
+    note = published | {"envelope": None if approval is None else approval.to_envelope()}
     if _has_bundle(folder, bundle.sha256):
         _write(folder / "release.json", note)
     else:
@@ -123,7 +119,6 @@ def _place(
             _write(made / "release.json", note)
             shutil.rmtree(folder, ignore_errors=True)  # a damaged copy
     _write(models / f"{role}.json", {"folder": folder.name})
-    published = {name: note[name] for name in ("name", "version", "bundle_sha256")}
     return published | {"folder": str(folder), "approved": approval is not None}
 
 

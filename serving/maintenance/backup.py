@@ -87,12 +87,19 @@ def back_up(
                 where=str(folder),
                 todo="name a new folder; an earlier backup is never replaced",
             )
+    read_data_keys(settings.data_key_file)  # a missing one is named before anything is written
     with ExitStack() as stack, create_private_files():
         part = stack.enter_context(draft_folder(out, "backup"))
         keys = part / KEYS if keys_out is None else stack.enter_context(draft_folder(keys_out, "backup"))
         # First the log, then the keys: a key is created before the entries that it seals.
         copy_to_file(settings.database_url, part / LOG_FILE, progress)
-        _copy_keys(settings, keys)
+        for path, name in (
+            (settings.data_key_file, DATA_KEY_FILE),
+            (ForgottenList(settings.data_key_file).path, LIST_NAME),
+            (settings.approvers_file, APPROVERS_FILE),
+        ):
+            if path.exists():
+                _copy(path, keys / name)
         for path in _walk(settings.state_dir / MODELS):
             # What is being published now has another name, and is left out.
             if PART_SUFFIX not in {piece.suffix for piece in (path, *path.parents)}:
@@ -235,23 +242,6 @@ def _describe(folder: Path, keys: Path, progress: Progress | None) -> BackupMani
             FORMAT, datetime.now(UTC).isoformat(timespec="seconds"), version("npsrisk"),
             log.log_id, log.key_fingerprint, result.entries, result.head, files,
         )  # fmt: skip
-
-
-def _copy_keys(settings: Settings, keys: Path) -> None:
-    for path, name in (
-        (settings.data_key_file, DATA_KEY_FILE),
-        (ForgottenList(settings.data_key_file).path, LIST_NAME),
-        (settings.approvers_file, APPROVERS_FILE),
-    ):
-        if path.exists():
-            _copy(path, keys / name)
-    if not (keys / DATA_KEY_FILE).exists():
-        raise BadSetting(
-            "there is no data key",
-            where="NPSRISK_DATA_KEY_FILE",
-            got=str(settings.data_key_file),
-            todo="set it to the data key of the service",
-        )
 
 
 def _copy_verified(source: Path, target: Path, expected: BackupFile) -> None:
