@@ -49,7 +49,7 @@ Row = NDArray[np.float32]
 
 @dataclass
 class LoggedHistory:
-    """What history reads of a log up to an entry, in memory and in the order of the log, and the entries that could not be read."""
+    """The events of a log up to an entry that history reads, in memory and in the order of the log, and what could not be read."""
 
     arrivals: ArrivalEvents
     outcomes: Outcomes
