@@ -90,9 +90,6 @@ def run_day(verb: str, days: Path, number: int, out: str, options: str = "") -> 
 
 def test_scores_day_by_day_from_a_state_are_those_with_the_whole_history(days: Path) -> None:
     verb = "score --model 1"
-    first = run_day(verb, days, 0, "s0.parquet")
-    assert first.exit_code == 2
-    assert "the folder of --state has no state yet" in first.output
     assert run_day(verb, days, 0, "s0.parquet", "--without-history").exit_code == 0
     for number, out in ((1, "s1"), (2, "s2"), (3, "s3"), (3, "again")):
         done = run_day(verb, days, number, f"{out}.parquet")
@@ -115,20 +112,3 @@ def test_a_batch_stopped_before_its_state_is_finished(days: Path, monkeypatch: p
     assert run_day("features", days, 1, "f1").exit_code == 0
     assert (days / "state" / "00000002").exists()
     assert run_day("features", days, 2, "f2").exit_code == 0
-
-
-@pytest.mark.parametrize(
-    ("options", "told"),
-    [
-        ("--as-of 2024-01-01", "--state and --as-of"),
-        ("--without-history", "--without-history only for the first batch"),
-        ("--history {}/new.parquet", "--history only for the first batch"),
-    ],
-)
-def test_options_against_a_state_are_refused(model_folder: Path, days: Path, options: str, told: str) -> None:
-    assert run_day("features", days, 0, "f.csv").exit_code == 0
-    for verb in ("score --model 1", "features"):
-        if verb != "features" or "--history" in options:
-            refused = run_day(verb, days, 1, "x.csv", options.format(model_folder))
-            assert refused.exit_code == 2
-            assert told in refused.output

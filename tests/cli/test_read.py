@@ -97,23 +97,6 @@ def test_messages_without_goods_give_an_empty_table_and_a_line_that_says_why(tmp
     assert len(read_frame(tmp_path / "c.parquet")) == 0
 
 
-@pytest.mark.parametrize(
-    ("words", "told"),
-    [
-        ("--out c.txt", "unknown table format"),
-        ("--out no/c.csv", "no such folder"),
-        ("", "either --out T or --draft-mapping OUT.toml"),
-        ("--out c.csv --draft-mapping post.toml", "either --out T or --draft-mapping OUT.toml"),
-    ],
-)
-def test_what_cannot_be_written_is_refused_before_anything_is_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, told: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert told in refuse(f"read {HOUSE} {words}")
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_the_time_of_receipt_is_the_one_given(tmp_path: Path) -> None:
     run(HOUSE, "--out", tmp_path / "c.jsonl", "--received-at", "2026-04-01")
     row = json.loads((tmp_path / "c.jsonl").read_text())

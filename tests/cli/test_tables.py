@@ -48,21 +48,6 @@ def test_rows_at_fault_are_in_one_file_and_the_rest_goes_on_unless_it_is_strict(
     refuse(f"{words} --strict")
 
 
-@pytest.mark.parametrize(
-    ("content", "told"),
-    [
-        (b"channel,received_at\npostal,2024-01-01T00:00:00Z\n", "consignment_id"),
-        (b'consignment_id,channel,received_at\nA,postal,"2024-01-01', "the file is truncated"),
-        (b"", "the file is empty"),
-    ],
-)
-def test_a_file_at_fault_ends_the_verb_in_one_line(tmp_path: Path, content: bytes, told: str) -> None:
-    (tmp_path / "t.csv").write_bytes(content)
-    (line,) = refuse(f"features --consignments {tmp_path}/t.csv --out {tmp_path}/f.csv").strip().splitlines()
-    assert told in line
-    assert not (tmp_path / "f.csv").exists()
-
-
 @pytest.mark.parametrize(("verb", "invalid", "suffix"), CASES)
 def test_a_table_of_which_every_row_is_rejected_ends_every_verb(
     model_folder: Path, tmp_path: Path, monkeypatch: Patch, verb: str, invalid: str, suffix: str

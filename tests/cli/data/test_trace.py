@@ -7,7 +7,7 @@ from support.examples import day, make_outcome
 from support.link_examples import make_anonymous
 from support.pages import FENCE, REPOSITORY, commands, verbs
 from support.table_examples import write_records
-from support.verbs import read_json, refuse, succeed
+from support.verbs import read_json, succeed
 
 PHONE, ACCOUNT = "+82 10 5550 1234", "ACC-1"
 PAST = [
@@ -76,16 +76,3 @@ def test_values_are_shown_on_request_only(tables: str) -> None:
         assert not any(value in hidden for value in (PHONE, ACCOUNT, "Lee"))
         assert (ACCOUNT in shown, PHONE in shown) == (True, True)
     assert read_json(succeed(f"trace RB4 --json --personal {tables}"))["identifiers"][0]["value"] == ACCOUNT
-
-
-@pytest.mark.parametrize(
-    ("words", "told"),
-    [
-        ("rb-4 {tables}", "did you mean 'RB4'"),
-        ("RB4 --as-of soon {tables}", "bad time"),
-        ("RB4 --as-of 2024-03-10 {tables}", "RB4 arrived later than this time"),
-        ("RB4 --outcomes o.csv", "the consignment table is missing"),
-    ],
-)
-def test_what_cannot_be_traced_is_refused(tables: str, words: str, told: str) -> None:
-    assert told in refuse("trace " + words.format(tables=tables))

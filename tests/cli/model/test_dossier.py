@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from support.verbs import read_json, refuse, succeed
+from support.verbs import read_json, succeed
 
 from cli.stores import open_registry
 
@@ -51,16 +51,3 @@ def test_no_address_path_or_secret_of_the_installation_is_shown(
     assert settings["event log"] == "postgresql"
     assert settings["NPSRISK_API_KEYS_FILE"] == "set"
     assert settings["NPSRISK_TLS_CERT_FILE"] == "none"
-
-
-@pytest.mark.usefixtures("model_folder")
-@pytest.mark.parametrize(
-    ("words", "named"),
-    [
-        ("1 --out one.pdf", "FILE.html"),
-        ("1 --out missing/one.html", "no such folder"),
-        ("7 --out one.html", "give --target if it is not nps"),
-    ],
-)
-def test_bad_input_ends_with_exit_code_2(words: str, named: str) -> None:
-    assert named in refuse(f"dossier {words}")

@@ -41,7 +41,6 @@ def test_a_key_is_created_shown_and_listed(keys: Keys, tmp_path: Path) -> None:
 
 
 def test_a_second_person_is_trusted_and_both_must_sign(keys: Keys, second: str, tmp_path: Path) -> None:
-    assert "more signatures are required" in keys("require 2", 2).stderr
     keys(f"trust second {second}")
     assert "needs 2 of 2 approvers" in keys("require 2").stdout
     assert Approvers.read(tmp_path / "approvers.toml").signatures == 2
@@ -52,7 +51,6 @@ def test_a_person_retires_and_stays_in_the_file(keys: Keys, tmp_path: Path) -> N
     keys("retire first --until 2026-01-01")
     (member,) = Approvers.read(tmp_path / "approvers.toml").members
     assert str(member.until) == "2026-01-01 00:00:00+00:00"
-    assert "no such approver" in keys("retire nobody", 2).stderr
 
 
 def test_fewer_active_approvers_than_must_sign_are_a_warning(keys: Keys, second: str) -> None:
@@ -61,23 +59,6 @@ def test_fewer_active_approvers_than_must_sign_are_a_warning(keys: Keys, second:
     keys("require 2")
     told = keys("retire first --until 2999-01-01").stderr
     assert "warning: 0 active approvers are left then, and 2 must sign" in told
-
-
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        ("create --name first", "an approver of this name"),
-        ("create --name another", "there is a key already"),
-        ("trust first AAAA", "an approver of this name"),
-        ("trust another AAAA", "not a public key"),
-        ("create --name ' ' --key other.key", "an approver needs a name"),
-        ("show --key none.key", "the signing key cannot be read"),
-    ],
-)
-def test_a_refusal_changes_nothing(keys: Keys, tmp_path: Path, words: str, expected: str) -> None:
-    before = (tmp_path / "approvers.toml").read_bytes(), (tmp_path / "approver.key").read_bytes()
-    assert expected in keys(words, 2).stderr
-    assert ((tmp_path / "approvers.toml").read_bytes(), (tmp_path / "approver.key").read_bytes()) == before
 
 
 def test_an_evaluator_is_added_and_cannot_be_the_second_approver(keys: Keys, second: str) -> None:

@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 from support.examples import day, make_consignment, make_outcome
 from support.stores import create_store
 from support.table_examples import write_records
-from support.verbs import read_json, refuse, succeed
+from support.verbs import read_json, succeed
 
 
 @pytest.fixture
@@ -40,9 +40,6 @@ def read(words: str, **environment: str) -> dict[str, Any]:
 BRIEF = "brief --consignments c.parquet --outcomes o.parquet --recent-days 29 --out page.html"
 DEBRIEF = "debrief --consignments c.parquet --outcomes o.parquet --out page.html"
 PLAN = "plan --scores s.csv --capacity 2 --explore 0 --from 2025-01-01 --until 2025-01-15 --out plan.html"
-
-
-NO_CAPACITIES = [f"--capacity {text}" for text in ("x", "0", "A=", "A=1 --capacity A=2", "5 --capacity 6")]
 
 
 def test_a_brief_is_written_and_logged(folder: Path) -> None:
@@ -76,20 +73,3 @@ def test_a_plan_is_written_and_followed(folder: Path) -> None:
     assert plan["offices"][0]["capacity"] == 2
     succeed("select --scores s.csv --plan plan.json --out l.csv")
     assert len((folder / "l.csv").read_text().splitlines()) == 1 + 4
-
-
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        (f"{BRIEF} --as-of 2000-01-01", "no consignment to report"),
-        (f"{DEBRIEF} --from 2030-01-01 --until 2029-01-01", "the operation ends before it begins"),
-        ("select --scores s.csv --out l.csv --capacity 2 --plan p.json", "--plan and --capacity"),
-        ("select --scores s.csv --out l.csv", "neither --capacity nor --plan"),
-        ("select --scores s.csv --out l.csv --plan none.json", "the plan cannot be read"),
-        *((f"plan --scores s.csv --out page.html {each}", "not a capacity") for each in NO_CAPACITIES),
-    ],
-)
-def test_what_cannot_be_done_is_refused_and_writes_nothing(folder: Path, words: str, expected: str) -> None:
-    assert expected in refuse(words)
-    assert not (folder / "page.html").exists()
-    assert not (folder / "l.csv").exists()

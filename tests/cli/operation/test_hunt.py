@@ -6,9 +6,7 @@ import pandas as pd
 import pytest
 from support.examples import day, make_consignment, make_outcome
 from support.table_examples import write_records
-from support.verbs import read_json, refuse, succeed
-
-from consignments.records import Consignment
+from support.verbs import read_json, succeed
 
 
 @pytest.fixture
@@ -41,21 +39,3 @@ def test_a_seizure_names_what_is_in_hand_and_what_passed(tables: str, tmp_path: 
     assert pd.read_csv(tmp_path / "hits.csv")["consignment_id"].tolist() == names
     assert [row["consignment_id"] for row in told["hits"]] == names
     assert [row["state"] for row in told["hits"]] == ["in hand", "clear", "not inspected"]
-
-
-@pytest.mark.parametrize(
-    ("words", "told"),
-    [
-        *((each, "name one thing to hunt for") for each in ("", "SEIZED --alert A")),
-        ("SEIZD", "did you mean 'SEIZED'"),
-        ("--alert A", "unknown alert"),
-        ("SEIZED --as-of 2024-03-20 --days 1", "no consignment was received"),
-    ],
-)
-def test_what_cannot_be_hunted_for_is_refused(tables: str, words: str, told: str) -> None:
-    assert told in refuse(f"hunt {words} {tables}")
-
-
-def test_nothing_to_hunt_among_is_refused(tables: str, tmp_path: Path) -> None:
-    write_records(tmp_path / "c.parquet", [], Consignment)
-    assert "no consignment to hunt among; got no row" in refuse(f"hunt SEIZED {tables}")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from support.registered_model import make_new_consignments
-from support.verbs import read_json, refuse, succeed
+from support.verbs import read_json, succeed
 
 from cli.reference.tables import build_column_reference, list_environment_settings, list_training_settings
 from consignments.errors import BadSetting, NpsriskError
@@ -121,12 +121,3 @@ def test_config_shows_what_a_file_changes(tmp_path: Path) -> None:
     ]
     found = read_json(succeed(f"config --file {file} --json"))
     assert found["differences"]["split.test_days"] == {"value": 14, "default": 28}
-
-
-@pytest.mark.parametrize(
-    ("text", "named"),
-    [("[split]\ntest_day = 14\n", "test_days"), ("[model]\ntrees = 0\n", "trees"), ("[split", "TOML")],
-)
-def test_config_refuses_a_bad_file_with_exit_code_2(tmp_path: Path, text: str, named: str) -> None:
-    (tmp_path / "config.toml").write_text(text)
-    assert named in refuse(f"config --file {tmp_path}/config.toml")

@@ -18,28 +18,6 @@ def score(folder: Path, out: Path, options: str = "", table: str = "new.parquet"
     return run_verb(f"score --consignments {folder / table} --model 1 --out {out} {options}")
 
 
-@pytest.mark.parametrize(
-    ("options", "told"),
-    [
-        ("", "--history T"),
-        ("", "--without-history"),
-        ("--history {empty}.csv", "a table without rows"),
-        ("--history {empty}.parquet", "a table without rows"),
-        ("--history {past} --without-history", "--history and --without-history"),
-    ],
-)
-def test_scores_without_history_or_with_an_empty_one_are_refused_and_nothing_is_written(
-    model_folder: Path, tmp_path: Path, options: str, told: str
-) -> None:
-    past = model_folder / "past.parquet"
-    pd.read_parquet(past).head(0).to_csv(tmp_path / "empty.csv", index=False)
-    pd.read_parquet(past).head(0).to_parquet(tmp_path / "empty.parquet")
-    done = score(model_folder, tmp_path / "scores.csv", options.format(past=past, empty=tmp_path / "empty"))
-    assert done.exit_code == 2
-    assert told in done.output
-    assert not (tmp_path / "scores.csv").exists()
-
-
 def test_a_registry_that_does_not_exist_is_refused_and_not_created(tmp_path: Path) -> None:
     words = f"score --consignments {tmp_path}/c.csv --model 1 --without-history --out {tmp_path}/s.csv"
     assert "train --register" in refuse(words, MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path}/mlflow.db")

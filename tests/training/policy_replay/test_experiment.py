@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from support.stores import create_store
-from support.verbs import read_json, refuse, succeed
+from support.verbs import read_json, succeed
 
 from training.policy_replay.environments import describe_simulation
 from training.policy_replay.experiment import ExperimentPlan, run_experiment
@@ -77,17 +77,6 @@ def test_the_command_replays_the_policies_that_were_asked_for(tmp_path):
     openings = pd.read_parquet(tmp_path / "out" / "replays" / "officer-seed-1" / "openings.parquet")
     assert not openings.loc[openings["within_capacity"], "selected_by"].eq("intelligence").any()
     assert (tmp_path / "out" / "replay.html").exists()
-
-
-@pytest.mark.parametrize(
-    ("words", "told"),
-    [("--world enriched --policy greddy", "greedy"), ("--world nowhere.toml", "nowhere.toml")],
-    ids=["unknown policy", "no such file"],
-)
-def test_a_replay_that_cannot_be_is_refused_in_one_line(tmp_path, words, told):
-    (line,) = refuse(f"replay {words} --capacity 3 --out {tmp_path}/out").strip().splitlines()
-    assert told in line
-    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.quick

@@ -6,7 +6,6 @@ import msgspec
 import pandas as pd
 import pytest
 from support.trained_run import CONFIG, TARGET, open_inputs, write_tables
-from support.verbs import refuse
 
 from consignments.records import Consignment
 from consignments.tables import read_table
@@ -85,8 +84,3 @@ def test_workers_of_a_cluster_give_the_model_of_one_machine(folder, tmp_path):
         write_run_bundles(made, tmp_path / name)
     for name in ("bundle", "evaluation"):
         assert load_bundle(tmp_path / "one" / name).sha256 == load_bundle(tmp_path / "other" / name).sha256
-
-
-def test_a_cluster_needs_a_folder_that_its_workers_see(folder):
-    tables = [word for name, path in name_sources(folder).items() for word in (f"--{name}", path)]
-    assert "--dask needs --work" in refuse("train", *tables, "--dask", "local:2")
