@@ -6,6 +6,7 @@ clock that jumps back (`test_clock`), a process that is killed, a corrupt model,
 """
 
 import resource
+import shutil
 import socket
 import sqlite3
 import threading
@@ -20,8 +21,8 @@ import pytest
 import sqlalchemy as sa
 from support.databases import SERVER, database_in, execute, only_sqlite
 from support.examples import make_consignment, make_outcome
-from support.serving_examples import Client, refused, running, scored, serving, settings_in, vault_in
-from support.site import Site, run
+from support.serving_examples import Client, refused, running, scored, settings_in, vault_in
+from support.site import Site
 
 from consignments.errors import ServiceFault
 from serving.event_log.databases import sqlite
@@ -230,47 +231,17 @@ def test_without_mlflow_the_service_starts_and_scores_and_publishing_says_what_i
         assert client.read("/health/ready")["warnings"] == []
 
 
-@contextmanager
-def spoil_directory(folder: Path) -> Iterator[Path]:
-    (folder / "file").touch()
-    yield folder / "file" / "state"
-
-
-@contextmanager
-def put_another_file(folder: Path) -> Iterator[Path]:
-    settings_in(folder)
-    (folder / "events.db").write_bytes(b"not a database" * 1000)
-    yield folder
-    assert (folder / "events.db").read_bytes() == b"not a database" * 1000
-
-
-@contextmanager
-def damage_pages(folder: Path) -> Iterator[Path]:
-    with serving(settings_in(folder)) as client:
+@only_sqlite
+def test_damaged_pages_of_a_database_stop_the_start_with_one_line(site: Site) -> None:
+    with site.serve() as client:
         client.send("/v1/scores", {"consignments": [make_consignment(f"RB{number}") for number in range(50)]})
-    content = bytearray((folder / "events.db").read_bytes())
+    content = bytearray((site.folder / "events.db").read_bytes())
     for place in range(8192, len(content) - 4096, 4096):
         content[place : place + 100] = b"\xff" * 100
-    (folder / "events.db").write_bytes(content)
-    for path in (folder / "snapshots").iterdir():
-        path.unlink()
-    yield folder
-
-
-@pytest.mark.parametrize(
-    ("spoil", "words"),
-    [
-        (spoil_directory, "the state directory cannot be written"),
-        pytest.param(put_another_file, "cannot be opened; got file is not a database", marks=only_sqlite),
-        pytest.param(damage_pages, "malformed", marks=only_sqlite),
-    ],
-)
-def test_what_cannot_be_used_stops_the_start_with_one_line(
-    tmp_path: Path, spoil: Callable[[Path], AbstractContextManager[Path]], words: str
-) -> None:
-    with spoil(tmp_path) as folder:
-        code, output = run(folder, "serve", "--port", "0")
-        assert (code, output.strip().count("\n"), words in output) == (2, 0, True), output
+    (site.folder / "events.db").write_bytes(content)
+    shutil.rmtree(site.folder / "snapshots")
+    code, output = site.run("serve", "--port", "0")
+    assert (code, output.strip().count("\n"), "malformed" in output) == (2, 0, True), output
 
 
 @pytest.mark.parametrize("inline", [True, False], ids=["in the process", "in another one"])

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from support.certificates import make_certificate
 from support.listening import (
     BODY,
@@ -28,7 +26,6 @@ from support.serving_examples import settings_in
 
 from consignments.errors import BadSetting
 from serving.http.connections import MAX_EXCESS, MAX_HEAD_BYTES
-from serving.http.protocol.tls import Certificate
 from serving.http.server import listen, raise_file_limit
 
 
@@ -246,32 +243,6 @@ def test_a_renewed_certificate_is_taken_while_running_and_no_bad_one(tmp_path: P
             told = "certificate and key: the changed file is refused"
             assert (told in "".join(running.service.list_warnings())) == is_refused
             assert shows(running, files[0])
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"key": None}, "TLS needs a certificate and its key"),
-        ({"certificate": None}, "TLS needs a certificate and its key"),
-        ({"key": "/nowhere"}, "the TLS certificate cannot be used"),
-        ({"certificate": "key.pem"}, "the TLS certificate cannot be used"),
-        ({"key": "locked.pem"}, "without a password"),
-    ],
-    ids=["no key", "no certificate", "missing key", "a key as certificate", "password"],
-)
-def test_a_bad_certificate_stops_the_start(
-    tmp_path: Path, changes: dict[str, str | None], words: str
-) -> None:
-    certificate, key = make_certificate(tmp_path)
-    key.rename(tmp_path / "key.pem")
-    form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
-    secret, word = ec.generate_private_key(ec.SECP256R1()), serialization.BestAvailableEncryption(b"word")
-    (tmp_path / "locked.pem").write_bytes(secret.private_bytes(*form, word))
-    names = {"certificate": str(certificate), "key": "key.pem"} | changes
-    given = {"NPSRISK_TLS_CERT_FILE": names["certificate"], "NPSRISK_TLS_KEY_FILE": names["key"]}
-    files = {name: str(tmp_path / value) for name, value in given.items() if value is not None}
-    with pytest.raises(BadSetting, match=words):
-        Certificate.from_settings(settings_in(tmp_path, **files))
 
 
 def test_an_address_that_is_taken_is_told_in_one_line() -> None:

@@ -9,9 +9,7 @@ from support.messages import BROKEN, HOUSE, MASTER, MESSAGES
 from support.serving_examples import Client
 from support.site import Site
 
-from consignments.errors import BadSetting
 from consignments.timestamps import to_us
-from serving.messages.scoring import watch_mappings
 from serving.scoring import intake
 
 XML, TEXT, LINKED = "application/xml", "text/plain", "application/ld+json"
@@ -107,8 +105,6 @@ def test_bad_messages_reject_no_good_one_and_are_named_or_numbered(client: Clien
 
 def test_a_mapping_of_the_folder_reads_a_declaration(site: Site) -> None:
     folder, body = site.folder / "mappings", (MESSAGES / "itmatt.edi").read_bytes()
-    with pytest.raises(BadSetting, match="no folder of mappings"):
-        watch_mappings(folder)
     folder.mkdir()
     with site.serve(NPSRISK_MAPPINGS_DIR=str(folder)) as client:
         assert client.post("/v1/scores", body, headers={"content-type": TEXT}).status_code == 422

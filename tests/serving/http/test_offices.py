@@ -12,8 +12,7 @@ from support.linked_messages import write_house, write_master
 from support.serving_examples import Client, bear, describe_key
 from support.site import Site
 
-from consignments.errors import BadSetting
-from serving.http.auth import Authenticator, TokenBucket
+from serving.http.auth import TokenBucket
 from serving.process.settings import RateLimit
 
 SCOPES = ("score", "outcome", "read", "metrics")
@@ -230,23 +229,3 @@ def test_a_large_call_passes_once_and_is_paid_for_later() -> None:
     assert (bucket.take(30), bucket.take(1)) == (0, pytest.approx(2.1))
     now[0] = 2.1
     assert bucket.take(1) == 0
-
-
-@pytest.mark.parametrize(
-    ("text", "wrong"),
-    [
-        (None, "No such file"),
-        ("", "keys"),
-        ("[[keys]]\nname = 'a'", "sha256"),
-        (describe_key("k", "everything"), "everything"),
-        (describe_key("k") + describe_key("k"), "twice"),
-        (describe_key("k", more="expires_at = 2027-01-01T00:00:00"), "zone"),
-        (describe_key("k").replace('"score"', ""), "scopes"),
-        (describe_key("k", more="offices = []"), "offices"),
-    ],
-)
-def test_a_bad_key_file_stops_the_start(tmp_path: Path, text: str | None, wrong: str) -> None:
-    if text is not None:
-        (tmp_path / "keys").write_text(text)
-    with pytest.raises(BadSetting, match=rf"(?s)^NPSRISK_API_KEYS_FILE.*{wrong}"):
-        Authenticator(tmp_path / "keys", None)

@@ -6,11 +6,7 @@ import sys
 from pathlib import Path
 
 import httpx
-import pytest
-from support.serving_examples import SERVE, publish, running, settings_in
-
-from consignments.errors import BadSetting
-from serving.http.server import serve
+from support.serving_examples import SERVE, publish, running
 
 HEAVY = {"pandas", "lightgbm", "sklearn", "mlflow", "matplotlib"}
 
@@ -42,8 +38,3 @@ def test_it_answers_over_a_socket_stops_when_told_loads_nothing_heavy(tmp_path: 
 def test_the_pages_for_officers_load_nothing_heavy_into_it() -> None:
     code = f"import sys, operation.desk.routes; print({HEAVY} & sys.modules.keys())"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "set()\n"
-
-
-def test_without_keys_it_listens_on_loopback_only(tmp_path: Path) -> None:
-    with pytest.raises(BadSetting, match=r"^NPSRISK_API_KEYS_FILE: without API keys.*got --host 0.0.0.0"):
-        serve("0.0.0.0", 0, settings_in(tmp_path))
