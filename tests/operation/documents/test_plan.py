@@ -1,7 +1,6 @@
 """The plan of an operation: expectations counted by hand, and a selection that follows it."""
 
-from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import msgspec
@@ -10,7 +9,6 @@ import pytest
 from scipy.stats import poisson
 from support.examples import day
 
-from consignments.errors import BadInput
 from models.batch_scoring import build_selection_table
 from models.calibration import CalibrationLevel
 from operation.documents.pages import build_plan_document, summarize_plan
@@ -79,25 +77,3 @@ def test_a_selection_follows_the_plan_of_each_office(tmp_path: Path) -> None:
     expected = build_selection_table(incheon, capacity=2, explore=0.0, seed=0)
     mine = chosen[chosen["office"].eq("Incheon")].reset_index(drop=True)
     pd.testing.assert_frame_equal(mine, expected.reset_index(drop=True))
-
-
-def test_what_cannot_be_planned_is_refused(tmp_path: Path) -> None:
-    scores, capacity = make_scores(), {"*": 2}
-    twice = pd.concat([scores, scores.iloc[:1].assign(office="Busan")], ignore_index=True)
-    backwards = DETAILS._replace(ends=datetime.min.replace(tzinfo=DETAILS.begins.tzinfo))
-    incheon = build_plan(scores[scores["office"].eq("Incheon")], capacity, DETAILS)
-    plan = build_plan(scores, capacity, DETAILS)
-    (tmp_path / "plan.json").write_text("{}")
-    repeats = "an identifier repeats; got 'Incheon-0-0'"
-    refused: list[tuple[Callable[[], object], str]] = [
-        (lambda: build_plan(scores, {"Incheon": 2}, DETAILS), r"no capacity.*Busan.*office to --capacity"),
-        (lambda: build_plan(scores[:0], capacity, DETAILS), r"no score.*npsrisk score"),
-        (lambda: build_plan(scores, capacity, backwards), r"ends before.*2024-03-24 09:00 to.*correct one"),
-        (lambda: build_plan(twice, capacity, DETAILS), repeats),
-        (lambda: read_plan(tmp_path / "plan.json"), "cannot be read"),
-        (lambda: select_by_plan(scores, incheon), "no such office"),
-        (lambda: select_by_plan(twice, plan), repeats),
-    ]
-    for use, words in refused:
-        with pytest.raises(BadInput, match=words):
-            use()

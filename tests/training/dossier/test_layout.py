@@ -2,11 +2,7 @@
 
 import inspect
 from pathlib import Path
-from typing import Any
 
-import pytest
-
-from consignments.errors import FileFault, UnknownName
 from training.dossier import tables
 from training.dossier.dossier import list_fields, load_layout, read_answers
 from training.dossier.tables import RUN_TABLES
@@ -52,18 +48,3 @@ def test_answers_are_read_and_empty_ones_left_out(tmp_path: Path) -> None:
     file = tmp_path / "answers.toml"
     file.write_text('[answers]\nprovider = " The customs office. "\nsuppliers = ""\n')
     assert read_answers(file) == {"provider": "The customs office."}
-
-
-@pytest.mark.parametrize(
-    ("text", "fault", "words"),
-    [
-        ('[answers]\nprovidor = "The customs office."\n', UnknownName, "provider"),
-        ("[answers", FileFault, r"answers\.toml"),
-        ("[answers]\nprovider = 3\n", FileFault, r"answers\.toml"),
-    ],
-)
-def test_answers_that_fit_no_field_are_refused(tmp_path: Path, text: str, fault: Any, words: str) -> None:
-    file = tmp_path / "answers.toml"
-    file.write_text(text)
-    with pytest.raises(fault, match=words):
-        read_answers(file)

@@ -1,13 +1,10 @@
 """What groups of features, and single ones, are worth."""
 
-import pytest
 from support.made_origins import CONFIG, made_origins
 from support.small_model import SPEC
 
-from consignments.errors import UnknownName
 from features.spec import Feature, Spec
-from training.config import TrainConfig
-from training.fitting.diagnostics import DiagnosticsOptions, group_features, run_ablation
+from training.fitting.diagnostics import group_features, run_ablation
 
 NAMES = ("goods.a", "goods.b", "goods.c", "route.a", "goods.d", *(f"history.sender.r{i}" for i in range(7)))
 GROUPED = Spec(Feature(name, "count", "parties", name) for name in NAMES)
@@ -32,9 +29,3 @@ def test_the_group_or_feature_that_tells_is_worth_most_and_one_of_noise_nothing(
     feature, group = run_ablation(origins, CONFIG, ("route", "goods.a"))
     assert (feature["left_out"], feature["kind"], feature["features"]) == ("goods.a", "feature", 1)
     assert group == by_group["route"]
-
-
-def test_an_ablation_of_a_feature_that_does_not_exist_is_refused_before_the_training():
-    DiagnosticsOptions(("groups", "history.sender", "route.origin_not_sender")).check(TrainConfig())
-    with pytest.raises(UnknownName, match=r"--ablation.*did you mean 'route.origin_not_sender'"):
-        DiagnosticsOptions(("route.origin_not_sendr",)).check(TrainConfig())

@@ -255,19 +255,6 @@ def test_who_chooses_by_lot_or_by_the_truth_has_no_pictures():
     assert not any(offer.suspect.any() for offer in offers)
 
 
-@pytest.mark.parametrize(
-    ("policies", "seeds", "settings", "told"),
-    [
-        (["random"], [1], SETTINGS, "ends within the warm-up"),
-        (["rules", "greedy", "rules"], [1], SHORT, "a policy repeats; got rules; expected each policy once"),
-        (["greedy"], [2, 1, 2], SHORT, "a seed repeats; got 2; expected each seed once"),
-    ],
-)
-def test_a_contest_that_cannot_be_held_is_refused(policies, seeds, settings, told):
-    with pytest.raises(BadInput, match=told):
-        ExperimentPlan(TWO_WEEKS, policies, seeds, settings).check()
-
-
 def test_two_runs_do_not_replay_in_one_folder(tmp_path):
     with lock_folder(tmp_path, "replay"), pytest.raises(BadInput, match="another run is writing this replay"):
         compete(tmp_path)

@@ -1,5 +1,5 @@
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pandas as pd
 import pytest
@@ -46,13 +46,6 @@ def test_a_run_is_named_by_what_was_requested(tables, world):
     assert everything.build_title().endswith(": truth, trials 4, ablation, origins 2")
 
 
-def test_a_date_long_after_the_last_event_is_refused(tables):
-    as_of = datetime(2030, 1, 1, tzinfo=UTC)
-    with pytest.raises(BadInput, match=r"--as-of.*got 2030-01-01, [\d,]+ days after.*leave it out"):
-        TrainingTask(tables, as_of, "any_offence").check()
-    TrainingTask(tables, find_day_after_last_event(FeatureInputs.from_tables(tables))).check()
-
-
 def test_swapped_results_are_refused_with_their_numbers(tables):
     first = tables.outcomes[tables.outcomes["known_at"].notna()].iloc[[0] * 60]
     found = first.assign(
@@ -65,10 +58,3 @@ def test_swapped_results_are_refused_with_their_numbers(tables):
     told = r"target nps: more than half.*got 80.0 % of 60 results: nps 48, clear 12; expected at most 50.0 %.*not swapped"
     with pytest.raises(BadInput, match=told):
         TrainingTask(Tables(tables.consignments, swapped)).check()
-
-
-@pytest.mark.parametrize("name", ["consignments", "outcomes"])
-def test_an_empty_table_is_named_with_what_to_do(tables, name):
-    empty = replace(tables, **{name: getattr(tables, name).iloc[:0]})
-    with pytest.raises(BadInput, match=rf"{name}.*got 0 rows.*--rejects"):
-        TrainingTask(empty).check()

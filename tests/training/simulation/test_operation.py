@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from consignments.errors import BadInput, BadSetting, UnknownName
+from consignments.errors import BadInput, UnknownName
 from consignments.identifiers import has_valid_check_digit
 from consignments.records import Alert, Consignment, Outcome, Truth, get_fields
 from consignments.tables import check_frame
@@ -301,19 +301,3 @@ def test_a_specification_replaces_what_it_names_and_nothing_else(tmp_path):
     entities = read_specification(tmp_path, whole).entities
     assert entities.origins == {"NL": 1.0}, "a table that is replaced as a whole keeps none of its entries"
     assert entities.shipper_types == usual.entities.shipper_types
-
-
-@pytest.mark.parametrize(
-    ("table", "error", "message"),
-    [
-        ("[laboratory]\nnevver = 0.5\n", UnknownName, "did you mean 'never'"),
-        ("[laboratry]\n", UnknownName, "did you mean 'laboratory'"),
-        ("[laboratory]\nnever = 'x'\n", BadSetting, "laboratory.never: .* got a text; expected a number"),
-        ("[tells]\ncrypto = [0.1]\n", BadSetting, "got a list of 1 numbers; expected a list of 2 numbers"),
-        ("[people.countries.XX]\nculture = 'korean'\n", BadSetting, "missing; expected airline, airport"),
-        ("[goods.covers.paint]\nhiden = 'letter'\nhidden = 'letter'\nwares = []\n", UnknownName, "hiden"),
-    ],
-)
-def test_a_wrong_parameter_is_refused(tmp_path, table, error, message):
-    with pytest.raises(error, match=message):
-        read_specification(tmp_path, table)
