@@ -1,8 +1,10 @@
 """One column at a time: what is accepted, in whatever type it comes, and which rows are at fault."""
 
+import json
 import math
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -16,11 +18,18 @@ from support.cases import read_cases
 from support.examples import MONDAY
 
 from consignments.columns import BAD_NUMBER, BAD_TIME, convert_column, read_column, to_arrow, to_text_column
-from consignments.records import Consignment, Field, LogColumns, get_fields
+from consignments.lists import read_items
+from consignments.records import Consignment, Field, Item, LogColumns, get_fields
+
+
+def parse_items(text: str) -> list[dict[str, Any]]:
+    return [msgspec.structs.asdict(Item(**item)) for item in json.loads(text)]
+
 
 KINDS: dict[str, tuple[Any, ...]] = {
-    "time": ("2024-03-04T09:30:00Z", datetime.fromisoformat, BAD_TIME),
-    "number": ("3", float, BAD_NUMBER),
+    "time": (partial(convert_column, kind="time"), "2024-03-04T09:30:00Z", datetime.fromisoformat, BAD_TIME),
+    "number": (partial(convert_column, kind="number"), "3", float, BAD_NUMBER),
+    "items": (read_items, '[{"description": "shirt"}]', parse_items, ""),
 }
 
 
@@ -35,13 +44,13 @@ def read_texts(kind: str, *texts: str) -> list[Any]:
 
 @pytest.mark.parametrize("case", read_cases("column_values"))
 def test_a_text_reads_as_its_value_or_is_a_fault(case: dict[str, Any]) -> None:
-    """Each line has a text and its value; null is a fault, which is not the same as missing."""
-    good, parse, fault = KINDS[case["read"]]
+    """Each line has a text and its value; null is a fault, which is not the same as missing and may have words of its own."""
+    convert, good, parse, fault = KINDS[case["read"]]
     column = pa.array([case["text"], good, None, ""], type=pa.large_string())
-    found = convert_column(column, case["read"])
+    found = convert(column)
     value = None if case["value"] is None else parse(case["value"])
     assert found.values.to_pylist() == [value, parse(good), None, None]
-    faults = [] if value is not None else [(fault, [True, False, False, False])]
+    faults = [] if value is not None else [(case.get("fault", fault), [True, False, False, False])]
     assert [(reason, rows.tolist()) for reason, rows in found.faults if rows.any()] == faults
 
 

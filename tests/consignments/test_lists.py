@@ -9,8 +9,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from consignments.columns import BAD_CODES, BAD_NUMBER, CODES_TYPE, convert_column, to_arrow
-from consignments.lists import NOT_JSON, read_items, to_items, to_list_texts
+from consignments.columns import BAD_CODES, CODES_TYPE, convert_column, to_arrow
+from consignments.lists import read_items, to_items, to_list_texts
 from consignments.records import MAX_ITEMS, Item
 
 SHIRT = Item("shirt", 2.0, 0.4, 20.0, "061091", "NA")
@@ -36,31 +36,6 @@ def test_lists_of_structs_are_read_as_parquet_and_frames_hold_them(given_items: 
 def test_a_part_of_a_column_of_lists_gives_its_own_items() -> None:
     lists = pa.array([[{"description": "a"}, {"description": "b"}], None, [], [{"description": "c"}]])
     assert to_items(read_items(lists.slice(1)).values) == [None, (), (Item("c"),)]
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("shirt", NOT_JSON),
-        ('[{"description": "shirt"', NOT_JSON),
-        ('{"description": "shirt"}', "not a list of items"),
-        ('["shirt"]', "not a list of items"),
-        ('["shirt", {}]', "not a list of items"),
-        ('[{"description": ["shirt"]}]', "not a list of items"),
-        ('[{"value": 1}, {"value": -1}]', "item 2, value: below 0"),
-        ('[{"value": "inf"}]', f"item 1, value: {BAD_NUMBER}"),
-        ('[{"net_weight_kg": "Infinity"}]', f"item 1, net_weight_kg: {BAD_NUMBER}"),
-        ('[{"description": "secret", "value": "secret"}]', f"item 1, value: {BAD_NUMBER}"),
-        ('[{"value": 1.5}, {"value": true}]', f"item 2, value: {BAD_NUMBER}"),
-        ("[" * 5_000, NOT_JSON),
-        ("[" + ",".join(["{}"] * (MAX_ITEMS + 1)) + "]", "more than 1000 items"),
-    ],
-)
-def test_bad_items_are_a_fault_of_their_row(text: str, reason: str) -> None:
-    read = read_texts(text, '[{"description": "shirt"}]', "", None)
-    assert to_items(read.values) == [None, (Item("shirt"),), None, None]
-    faults = [(why, rows.tolist()) for why, rows in read.faults if rows.any()]
-    assert faults == [(reason, [True, False, False, False])]
 
 
 def test_a_bad_item_in_a_list_is_a_fault_of_its_row() -> None:

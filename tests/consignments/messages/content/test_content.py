@@ -1,40 +1,12 @@
-"""Trees, paths, values and countries that several readers share."""
-
-from collections.abc import Callable
-from datetime import date
-from typing import Any
+"""Trees and paths that several readers share."""
 
 import pytest
-from support.cases import read_cases
 
-from consignments.countries import parse_country
 from consignments.errors import BadSetting, MessageFault
-from consignments.messages.air.waybills import find_airport_country, looks_consolidated
 from consignments.messages.content.paths import compile_path, find_values
 from consignments.messages.content.trees import convert_json, decode_json, parse_xml_tree
-from consignments.messages.content.values import clean_text, get_unit_factor, parse_short_date, parse_time
-from consignments.messages.onerecord.graph import get_local_name
 
-PARTIES = [{"role": "CN", "name": "K"}, {"role": "CZ", "name": "A", "deep": {"er": {"name": "B"}}}]
-TREE = convert_json({"head": {"cur": "EUR"}, "party": PARTIES, "a.b": "dotted"})
-READERS: dict[str, Callable[[Any], Any]] = {
-    "country": parse_country,
-    "text": clean_text,
-    "unit": get_unit_factor,
-    "time": parse_time,
-    "short date": parse_short_date,
-    "consolidation": looks_consolidated,
-    "airport": find_airport_country,
-    "local name": get_local_name,
-    "path": lambda path: find_values([TREE], path),
-}
-
-
-@pytest.mark.parametrize("case", read_cases("message_values"))
-def test_a_text_is_read_as_what_it_says(case: dict[str, Any]) -> None:
-    """Each line has what is read, and its value; null is no value."""
-    found = READERS[case["of"]](case["given"])
-    assert (found.isoformat() if isinstance(found, date) else found) == case["value"]
+TREE = convert_json({"head": {"cur": "EUR"}, "party": [{"name": "K"}, {"name": "A"}]})
 
 
 def test_a_tree_of_xml_and_of_json_have_one_shape() -> None:

@@ -1,0 +1,56 @@
+"""Texts of messages and tables, one a line: countries, times, identifiers, units and descriptions are read as what they say."""
+
+from collections.abc import Callable
+from datetime import date
+from typing import Any
+
+import pytest
+from support.cases import read_cases
+
+from consignments.countries import parse_country
+from consignments.goods.descriptions import is_admin_text, is_vague, normalize_words
+from consignments.goods.hs_headings import has_heading
+from consignments.identifiers import (
+    format_awb_number,
+    has_valid_check_digit,
+    normalize_identifier,
+    parse_awb,
+    parse_s10,
+)
+from consignments.messages.air.waybills import find_airport_country, looks_consolidated
+from consignments.messages.content.paths import find_values
+from consignments.messages.content.trees import convert_json
+from consignments.messages.content.values import clean_text, get_unit_factor, parse_short_date, parse_time
+from consignments.messages.onerecord.graph import get_local_name
+
+PARTIES = [{"role": "CN", "name": "K"}, {"role": "CZ", "name": "A", "deep": {"er": {"name": "B"}}}]
+TREE = convert_json({"head": {"cur": "EUR"}, "party": PARTIES, "a.b": "dotted"})
+
+
+def find_path(path: str) -> list[Any]:
+    return find_values([TREE], path)
+
+
+def read_waybill(text: str) -> tuple[str, str, bool] | None:
+    """Read the number, the house, and whether the check digit holds."""
+    found = parse_awb(text)
+    return found and (found.number, found.house, found.check_holds)
+
+
+READERS: dict[str, Callable[[Any], Any]] = {
+    **{"country": parse_country, "text": clean_text, "unit": get_unit_factor, "time": parse_time},
+    **{"short date": parse_short_date, "airport": find_airport_country, "local name": get_local_name},
+    **{"path": find_path, "consolidation": looks_consolidated, "administrative": is_admin_text},
+    **{"vague": is_vague, "words": normalize_words, "heading": has_heading, "item": parse_s10},
+    **{"check digit": has_valid_check_digit, "identifier": normalize_identifier},
+    **{"waybill": read_waybill, "waybill number": format_awb_number},
+}
+
+
+@pytest.mark.parametrize("case", read_cases("text_values"))
+def test_a_text_is_read_as_what_it_says(case: dict[str, Any]) -> None:
+    """Each line has what is read, and its value; null is no value."""
+    found = READERS[case["of"]](case["given"])
+    if isinstance(found, date):
+        found = found.isoformat()
+    assert (list(found) if isinstance(found, tuple) else found) == case["value"]
