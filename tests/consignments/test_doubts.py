@@ -2,23 +2,22 @@
 
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as parquet
 import pycountry
 import pytest
+from support.cases import read_cases
 from support.examples import day, make_consignment
 
 from consignments.doubts import (
     COUNTRIES,
     COUNTRY_CONVERTED,
     CURRENCIES,
-    DAY,
     NO_COUNTRY,
-    NO_CURRENCY,
-    NUMBERS,
-    YEAR,
     Doubt,
     correct_consignment,
     correct_record,
@@ -29,25 +28,7 @@ from consignments.records import Alert, Consignment, Item, create_consignment_ty
 from consignments.tables import build_frame, check_frame, read_table, to_consignments
 from consignments.validation import to_frame
 
-DOUBTFUL = [
-    ("departure_country", "China", "CN", COUNTRY_CONVERTED),
-    ("consignee_country", "KOR", "KR", COUNTRY_CONVERTED),
-    ("origin_country", "410", "KR", COUNTRY_CONVERTED),
-    ("sender_country", "UK", "GB", COUNTRY_CONVERTED),
-    ("destination_country", "대한민국", "KR", COUNTRY_CONVERTED),
-    ("sender_country", "ZZ", "ZZ", NO_COUNTRY),
-    ("sender_country", "Narnia", "Narnia", NO_COUNTRY),
-    ("currency", "EURO", "EURO", NO_CURRENCY),
-    ("currency", "ZZZ", "ZZZ", NO_CURRENCY),
-    ("gross_weight_kg", 1e308, 1e308, NUMBERS["gross_weight_kg"].text),
-    ("pieces", 1e9, 1e9, NUMBERS["pieces"].text),
-    ("declared_value", 1e15, 1e15, NUMBERS["declared_value"].text),
-    ("received_at", datetime(1900, 1, 1, tzinfo=UTC), datetime(1900, 1, 1, tzinfo=UTC), YEAR.text),
-    ("received_at", datetime(2900, 1, 1, tzinfo=UTC), datetime(2900, 1, 1, tzinfo=UTC), YEAR.text),
-    ("account_opened_on", date(1, 1, 1), date(1, 1, 1), DAY.text),
-    ("account_opened_on", date(1899, 12, 31), date(1899, 12, 31), DAY.text),
-]
-"""Column, value as it is sent, value as it is read, text of the doubt."""
+DOUBTFUL = read_cases("doubtful_values")
 
 
 @pytest.mark.parametrize(
@@ -60,19 +41,26 @@ def test_a_declared_column_may_have_the_name_of_a_kind(numeric: list[str], categ
 
 
 def build_frames(*changes: dict[str, object]) -> pd.DataFrame:
-    return build_frame([make_consignment(f"C{n}", **each) for n, each in enumerate(changes)], Consignment)
+    return build_frame([convert(f"C{n}", each) for n, each in enumerate(changes)], Consignment)
 
 
-@pytest.mark.parametrize(("column", "sent", "read", "text"), DOUBTFUL)
+def convert(name: str, changes: dict[str, object]) -> Consignment:
+    """Make a consignment with changes as JSON has them."""
+    return msgspec.convert(msgspec.to_builtins(make_consignment(name)) | changes, Consignment)
+
+
+@pytest.mark.parametrize("case", DOUBTFUL)
 def test_a_doubtful_value_is_read_as_what_it_is_and_named_for_records_and_tables(
-    column: str, sent: object, read: object, text: str
+    case: dict[str, Any],
 ) -> None:
-    record, (doubt,) = correct_consignment(make_consignment("C0", **{column: sent}))
-    assert record == make_consignment("C0", **{column: read})
+    """Each line has a column, a value as it is sent and as it is read, and the text of the doubt."""
+    column, sent, read, text = case.values()
+    record, (doubt,) = correct_consignment(convert("C0", {column: sent}))
+    assert record == convert("C0", {column: read})
     assert doubt.field == column
     assert str(sent) not in doubt.text
     table = check_frame(build_frames({}, {column: sent}, {column: sent}), Consignment)
-    expected = [make_consignment(f"C{n}", **{column: read}) for n in (1, 2)]
+    expected = [convert(f"C{n}", {column: read}) for n in (1, 2)]
     assert to_consignments(table.frame, Consignment)[1:] == expected
     assert table.report.warnings == {f"{column}: {text}": 2}
     assert f"  warning: 2 x {column}: {text}" in table.report.to_text()
@@ -133,7 +121,9 @@ def test_ordinary_values_missing_ones_and_codes_in_small_letters_give_no_doubt()
 
 
 def test_a_stream_counts_what_a_table_in_memory_counts(tmp_path: Path) -> None:
-    changes: list[dict[str, object]] = [{column: sent} for column, sent, *_ in DOUBTFUL]
+    changes: list[dict[str, object]] = [
+        {each.values[0]["column"]: each.values[0]["sent"]} for each in DOUBTFUL
+    ]
     frame = build_frames(*changes, {"departure_country": "Japan"})
     frame.loc[len(frame) - 1, "consignment_id"] = "C0"  # repeated: rejected, and not counted
     write_table(frame, tmp_path / "t.parquet")

@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from support.cases import read_cases
 from support.examples import day, make_consignment, make_outcome
 
-from consignments.columns import BAD_NUMBER, BAD_SEQUENCE, BAD_TIME
+from consignments.columns import BAD_SEQUENCE
 from consignments.errors import FileFault
 from consignments.files.table_writers import write_table
 from consignments.parquet_stream import stream_table
@@ -24,7 +25,6 @@ from consignments.tables import (
     check_frame,
     read_scores,
     read_table,
-    to_alerts,
     to_consignments,
     to_records,
 )
@@ -96,36 +96,23 @@ def test_the_canonical_frame_has_every_column_of_the_record_in_one_order_and_typ
     assert table.frame.loc[0, ["hs_code", "colour"]].tolist() == ["0610", "red"]
 
 
+@pytest.mark.parametrize("case", read_cases("tables"))
+def test_a_table_is_read_as_its_line_says(tmp_path: Path, case: dict[str, Any]) -> None:
+    """Each line has a claim, a text, and an error, or values of the rows kept, all rejects, and how each line of the report begins."""
+    path = tmp_path / case.get("name", "table.csv")
+    path.write_text(case["text"], encoding="utf-8")
+    if "error" in case:
+        with pytest.raises(FileFault, match=case["error"]):
+            read_table(path, Consignment)
+        return
+    table = read_table(path, Alert if "alerts" in path.name else Consignment)
+    assert {name: table.frame[name].tolist() for name in case["kept"]} == case["kept"]
+    assert [[each.place, each.column, each.reason] for each in table.rejects] == case["rejects"]
+    for line, start in zip(table.report.to_text().splitlines(), case["report"], strict=True):
+        assert line.startswith(start)
+
+
 # --- faults of a row --------------------------------------------------------------------------------------------------
-
-
-def test_a_bad_row_does_not_sink_the_good_ones(tmp_path: Path) -> None:
-    rows = """X1,postal,2024-03-04T09:00:00Z,,,1
-X2,postal,soon,,,1
-X3,sea,2024-03-04,,,1
-,postal,2024-03-04,,,1
-X5,postal,2024-03-04,,,many
-X6,postal,2024-03-04,,,-1
-X1,postal,2024-03-05,,,1
-X8,postal
-X9,postal,2024-03-04,,,
-X10,sea,soon,,,1
-"""
-    table = read_csv(tmp_path, HEADER + rows)
-    no_channel = "not one of air_cargo, postal, got 'sea'"
-    assert table.frame["consignment_id"].tolist() == ["X1", "X9"]
-    assert reasons(table) == [
-        ("table.csv row 8", "", "2 values, expected 6"),
-        ("table.csv row 2", "received_at", f"{BAD_TIME}, got 'soon'"),
-        ("table.csv row 3", "channel", no_channel),
-        ("table.csv row 4", "consignment_id", "required value is missing"),
-        ("table.csv row 5", "pieces", f"{BAD_NUMBER}, got 'many'"),
-        ("table.csv row 6", "pieces", "below 0, got '-1'"),
-        ("table.csv row 7", "consignment_id", "repeated consignment_id, got 'X1'"),
-        ("table.csv row 10", "channel, received_at", f"{no_channel}; {BAD_TIME}, got 'soon'"),
-    ]
-    assert (table.report.rows, table.report.rejected, table.rejects[-1].identifier) == (10, 8, "X10")
-    assert table.report.reasons["pieces: below 0"] == 1
 
 
 def test_personal_data_never_stand_in_reasons_or_on_the_screen(tmp_path: Path) -> None:
@@ -133,15 +120,6 @@ def test_personal_data_never_stand_in_reasons_or_on_the_screen(tmp_path: Path) -
     table = read_csv(tmp_path, HEADER + f"X1,Kim Min-su,2024-03-04,{secret},,1\n")
     assert "Kim" not in f"{table.rejects[0]} {table.rejects[0]!r} {table.report.to_text()}"
     assert json.loads(table.rejects[0].row)["sender_name"] == secret
-
-
-def test_with_a_sequence_a_later_row_amends_an_earlier_one(tmp_path: Path) -> None:
-    text = "sequence,consignment_id,channel,received_at\n4,X1,postal,2024-03-04\n9,X1,postal,2024-03-04\nx,X2,postal,2024-03-04\n"
-    table = read_csv(tmp_path, text)
-    assert table.frame["sequence"].tolist() == [4, 9]
-    assert table.frame["sequence"].dtype == np.int64
-    assert reasons(table) == [("table.csv row 3", "sequence", f"{BAD_SEQUENCE}, got 'x'")]
-    assert table.report.unknown_columns == ()
 
 
 def test_an_unknown_column_may_change_its_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,18 +130,6 @@ def test_an_unknown_column_may_change_its_type(tmp_path: Path, monkeypatch: pyte
     table = read_table(tmp_path / "a.jsonl", Consignment)
     assert table.frame["note"].tolist() == ["7", "x", "[1]"]
     assert table.frame["pieces"].fillna(0).tolist() == [2, 2, 0]
-
-
-def test_json_lines_name_the_line_of_a_bad_row(tmp_path: Path) -> None:
-    first, again = (f'{{"alert_id": "A1", "issued_at": "2024-03-0{day}T00:00:00Z"}}' for day in (4, 5))
-    (tmp_path / "a.jsonl").write_text(f'{first}\n\n{{"a": \n[1]\n{again}')
-    table = read_table(tmp_path / "a.jsonl", Alert)
-    assert reasons(table) == [
-        ("a.jsonl line 3", "", "not JSON"),
-        ("a.jsonl line 4", "", "not a JSON object"),
-        ("a.jsonl line 5", "alert_id", "repeated alert_id, got 'A1'"),
-    ]
-    assert to_alerts(table.frame) == [Alert("A1", datetime(2024, 3, 4, tzinfo=UTC))]
 
 
 @pytest.mark.parametrize(
@@ -222,21 +188,6 @@ def test_a_repeated_row_is_ignored_rejected_or_in_a_log_a_later_version(
 # --- faults of a file -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("header", "words"),
-    [
-        ("consignment_id,channel\n", "column received_at; got columns consignment_id, channel"),
-        ("consignment_id,channel,recieved_at,when\n", "columns recieved_at, when; rename 'recieved_at' to"),
-        ("consignment_id,channel,consignee_city\n", "rename the column that has it"),
-        ("consignment_id|channel|received_at\n", "separate columns by commas, semicolons or tabs"),
-        ("a\n", "missing required columns consignment_id, channel, received_at"),
-    ],
-)
-def test_a_missing_required_column_is_a_fault_of_the_file(tmp_path: Path, header: str, words: str) -> None:
-    with pytest.raises(FileFault, match=words):
-        read_csv(tmp_path, header)
-
-
 def test_strict_makes_any_reject_a_failure_and_still_writes_the_rejects(tmp_path: Path) -> None:
     text = HEADER + "X1,postal,soon,,,1\nX2,postal,2024-03-04,,,1\n"
     with pytest.raises(FileFault, match=r"table.csv row 1 \(X1\), received_at"):
@@ -254,22 +205,6 @@ def test_rejects_are_written_with_their_rows(tmp_path: Path) -> None:
     assert len(table.frame) == 0
     write_rejects([], tmp_path / "rejects.csv")
     assert (tmp_path / "rejects.csv").read_text() == '"place","identifier","column","reason","row"\n'
-
-
-# --- the report -------------------------------------------------------------------------------------------------------
-
-
-def test_the_report_counts_names_and_reads_well(tmp_path: Path) -> None:
-    rows = "red,X1,postal,2024-03-04,,0610,2\nred,X2,postal,soon,,,\n,X3,postal,2024-03-04,,,2\n"
-    table = read_csv(tmp_path, f"colour,{HEADER}{rows}")
-    assert table.report.to_dict()["rows"] == 3
-    assert table.report.unknown_columns == ("colour",)
-    assert table.report.missing["hs_code"] == 0.5
-    assert table.report.missing["pieces"] == 0.0
-    *lines, last = table.report.to_text().splitlines()
-    assert lines[:2] == ["table.csv: 3 rows, 1 rejected", f"  1 x received_at: {BAD_TIME}"]
-    assert lines[2:] == ["  unknown columns: colour", "  partly missing: hs_code 50%"]
-    assert last.startswith("  always missing: service, master_id, nature, sender_name, ")
 
 
 # --- frames and records -----------------------------------------------------------------------------------------------
