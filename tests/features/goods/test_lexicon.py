@@ -1,3 +1,5 @@
+"""The tables of goods: names, words, vague terms and headings, each with one meaning."""
+
 import csv
 from collections import defaultdict
 from pathlib import Path
@@ -6,7 +8,7 @@ import pytest
 
 from consignments.goods.descriptions import read_vague_terms
 from features.goods import kernels as kernel
-from features.goods.hs import FAMILIES
+from features.goods.hs import COVER_HEADINGS, FAMILIES, FAMILY_CODES, TYPICAL_CODES, build_hs_tables
 from features.goods.lexicon import (
     SUBSTANCE_FAMILIES,
     WORD_SLOTS,
@@ -63,3 +65,20 @@ def test_vague_terms_stand_in_their_normal_form_once() -> None:
     assert len(set(hashes)) == len(terms) > 300
     assert [term for term in terms if term != " ".join(term.split()) or term != term.lower()] == []
     assert [term for term in terms if any("à" <= char <= "ÿ" for char in term)] == []
+
+
+def test_every_known_heading_belongs_to_a_family_and_those_that_matter_exist() -> None:
+    codes = build_hs_tables().codes
+    known = (codes & kernel.HEADING_KNOWN) != 0
+    assert ((codes[known] & kernel.FAMILY_MASK) != 0).all()
+    assert known.sum() == 1228 * 100
+    for number in TYPICAL_CODES.split():
+        assert codes[int(number)] & kernel.TYPICAL
+        assert codes[int(number)] & kernel.HEADING_KNOWN
+    for number in COVER_HEADINGS.split():
+        assert codes[int(number) * 100 + 99] & kernel.COVER
+
+
+def test_footwear_may_be_of_rubber_textile_or_leather() -> None:
+    fitting = build_hs_tables().friends[build_hs_tables().codes[640411] & kernel.FAMILY_MASK]
+    assert all(fitting >> FAMILY_CODES[family] & 1 for family in ("plastic", "textile", "leather"))

@@ -1,17 +1,20 @@
-"""Keys of history: what two consignments have in common, however it was written."""
+"""Keys of history: what two consignments have in common, however it was written, and the pseudonyms that stand for it."""
 
 from hashlib import sha256
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support.examples import MONDAY, make_consignment
+from support.frozen_rows import PARTS, read_frozen
 
 from consignments.errors import BadSetting
 from consignments.records import Consignment
 from features.config import ExtraColumns, FeatureConfig, HistoryKeys
 from features.history.keys import KEYS_VERSION, KeyBuilder, list_key_kinds
-from features.history.pseudonyms import Pseudonyms
+from features.history.pseudonyms import Pseudonyms, derive_key
 from features.normalization.normal_forms import normalize_consignment
 
 PSEUDONYMS = Pseudonyms(b"a key for tests")
@@ -87,25 +90,10 @@ def test_a_number_that_is_remembered_is_the_pseudonym_of_its_value() -> None:
         assert keys["route"] == PSEUDONYMS.compute_number("route", "pvg>icn")
 
 
-SPELT = (
-    make_consignment(sender_email="Orchid@Example.org", account_id="ACC 7", declarant="Agent", master_id="M1"),
-    make_consignment(
-        sender_name="ООО «Орхидея»", sender_address="ул. Ленина, д. 5, кв. 7", consignee_name="김민수",
-        consignee_address="서울특별시 강남구 테헤란로 45", consignee_phone="+82 (0)10-5550-1234",
-    ),
-    make_consignment(sender_name="GmbH Müller & Söhne", sender_address="P.O. Box 12", hs_code="2933.39", route="lhr > ICN"),
-    make_consignment(
-        sender_name="Kim Doo Na", sender_country="DE", sender_phone="06221/123456", sender_email="\ufeffa\u00adb@qq.com",
-        consignee_name="Acme Trading Co", hs_code="８５１７",
-    ),
-    make_consignment(sender_name=None, sender_address=None, sender_phone="0044 20 7946 0018 ext. 3", hs_code=None),
-)  # fmt: skip
-
-
 def test_whoever_makes_keys_in_another_way_raises_their_version() -> None:
-    """Keys of the past stand in logs. Where this fails, raise KEYS_VERSION, and put the new digest here."""
-    made = repr([both_of(c) for c in SPELT]).encode()
-    assert (KEYS_VERSION, sha256(made).hexdigest()[:16]) == (5, "2b8129029185d9f4")
+    """Keys of the past stand in logs. Whoever freezes rows again raises KEYS_VERSION, and puts the new digest here."""
+    frozen = read_frozen()[2][:, PARTS.index("keys")]
+    assert (KEYS_VERSION, sha256(frozen.tobytes()).hexdigest()[:16]) == (5, "a095fedb31b44a30")
 
 
 def test_weight_and_value_are_a_key_where_both_are_declared() -> None:
@@ -116,3 +104,18 @@ def test_weight_and_value_are_a_key_where_both_are_declared() -> None:
         assert keys_of(make_consignment(**(declared | change)))["figures"] not in (mine, 0)
     for missing in ("gross_weight_kg", "declared_value"):
         assert keys_of(make_consignment(**(declared | {missing: None})))["figures"] == 0
+
+
+def test_a_pseudonym_is_that_of_one_key_kind_and_value_and_does_not_change_between_versions() -> None:
+    assert Pseudonyms(bytes(32)).compute_number("sender", "Москва") == 6342776643939812158
+    values = [("sender", "a"), ("consignee", "a"), ("a", "ba"), ("ab", "a"), ("a", "b"), ("a", "B")]
+    numbers = [Pseudonyms(key).compute_number(*value) for key in (b"k", b"q") for value in values]
+    assert len(set(numbers)) == len(numbers)
+    assert derive_key(bytes(32), "pseudonyms") != derive_key(bytes(32), "encryption")
+
+
+@given(st.lists(st.text() | st.just("\ud83d")))
+def test_many_texts_have_the_numbers_that_they_have_alone(texts: list[str]) -> None:
+    alone = [PSEUDONYMS.compute_number("consignment", text) for text in texts]
+    assert PSEUDONYMS.number_texts("consignment", texts).tolist() == alone
+    assert [number in range(1, 2**64) for number in alone] == list(map(bool, texts)), "zero is a missing one"

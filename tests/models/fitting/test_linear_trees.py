@@ -1,4 +1,4 @@
-"""The additive part: a linear model as stairs, as trees, beside grown trees."""
+"""The additive part: logistic regression on the features, as stairs, as trees, beside grown trees."""
 
 import lightgbm
 import numpy as np
@@ -20,6 +20,22 @@ def of_trees_alone() -> str:
 def blend(share: float) -> Trees:
     stairs = fit_linear_part(ROWS.X, ROWS.y, ROWS.weight)[1]
     return Trees.from_text(blend_trees([(of_trees_alone(), 1.0 - share)], [(each, share) for each in stairs]))
+
+
+def test_logistic_regression_bears_missing_constant_and_endless_columns() -> None:
+    X = ROWS.X.copy()
+    X[:, 3], X[:, 5], X[::7, 6] = np.nan, 1.0, np.inf
+    model = LogisticRegression.fit(X, ROWS.y, ROWS.weight)
+    scores = model.compute_scores(X)
+    assert np.isfinite(scores).all()
+    assert scores[ROWS.y == 1].mean() > scores[ROWS.y == 0].mean()
+
+
+def test_scores_do_not_depend_on_the_rows_beside_them() -> None:
+    X = np.tile(ROWS.X, (3, 1))
+    model = LogisticRegression.fit(ROWS.X, ROWS.y, ROWS.weight)
+    alone = np.concatenate([model.compute_scores(part) for part in np.array_split(X, 5)])
+    assert np.allclose(model.compute_scores(X), alone, rtol=1e-5, atol=1e-5)
 
 
 def test_a_blend_of_the_linear_model_alone_is_that_model_but_for_the_steps() -> None:
