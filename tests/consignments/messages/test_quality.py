@@ -1,34 +1,15 @@
 """Quality codes: each follows from the fields of a declaration, whatever its format."""
 
+import json
 from typing import Any
 
 import pytest
-from support.cases import read_cases
+from support.cases import DATA, read_cases
 from support.messages import ROOT, check_quality
 
 from consignments.messages.quality import QUALITY_CODES, sort_codes
 
-POST: dict[str, Any] = {
-    "consignment_id": "RB123456785GB",
-    "channel": "postal",
-    "nature": "sale",
-    "sender_name": "A. Smith",
-    "sender_address": "1 Mill Lane",
-    "sender_postcode": "LS1 4AP",
-    "sender_country": "GB",
-    "consignee_name": "Kim Min-su",
-    "consignee_address": "Sejong-daero 110",
-    "consignee_postcode": "04524",
-    "consignee_country": "KR",
-    "description": "black tea",
-    "hs_code": "090230",
-    "pieces": 3.0,
-    "gross_weight_kg": 0.9,
-    "declared_value": 30.0,
-    "postage": 12.0,
-}
-AIR = POST | {"channel": "air_cargo", "consignment_id": "180-12345675/SHA0091", "master_id": "180-12345675"}
-GOOD = {"post": POST, "air": AIR, "master": AIR | {"level": "master", "description": None, "items": None}}
+GOOD = json.loads((DATA / "good_declarations.json").read_text())
 
 
 @pytest.mark.parametrize("case", read_cases("quality_codes"))
