@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from support.cases import DATA
 from support.small_model import SPEC, make_rows, small_model
 
 from consignments.errors import BundleRefused, FileFault
@@ -19,7 +20,7 @@ from models.bundle import MANIFEST, Bundle, ModelCard, SelfTestExamples, load_bu
 from models.calibration import Calibration
 from models.reasons.ranking import Reason
 from models.risk_model import RiskModel
-from models.traffic_profile import ReferenceProfile, SourceActivity
+from models.traffic_profile import ReferenceProfile
 
 CARD = ModelCard(
     name="nps-risk",
@@ -42,24 +43,7 @@ bands.json calibration.json example_rows.npy examples.json features.json manifes
 rate_days.npy rates.npy reference.json text_weights.npy trees.txt
 """
 FILES = FILE_NAMES.split()
-REFERENCE = ReferenceProfile(
-    first_day="2024-05-01",
-    days=28,
-    capacity=3,
-    expected_precision=None,
-    channels={"postal": 5},
-    edges=[[0.5]] * len(SPEC),
-    features={"postal": [[3, 1, 1]] * len(SPEC)},
-    means={"postal": [0.25] * len(SPEC)},
-    spreads={"postal": [0.5] * len(SPEC)},
-    score_edges=[0.01, 0.02],
-    scores={"channel:postal": [3, 1, 1]},
-    mix={"office": {"Incheon": 5}},
-    missing={"postal": {"hs_code": 2}},
-    sizes={},
-    sources={"office": {"Incheon": SourceActivity(5, 0)}},
-    usual={},
-)
+REFERENCE = msgspec.json.decode((DATA / "bundle_reference.json").read_bytes(), type=ReferenceProfile)
 
 
 def write(directory: Path, **changes: Any) -> str:

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from support.cases import read_cases
 from support.examples import day
 from support.signing import APPROVERS, REVIEWER, SECOND, STRANGER, sign_record
 
@@ -15,7 +16,6 @@ from models.signatures.signed_record import SignedRecord
 AT = datetime(2025, 1, 1, tzinfo=UTC)
 STATEMENT = b'{"a":1}'
 EVALUATOR = Approver("an evaluator", SECOND.public.text, role="evaluator")
-ENTRY = f"name = 'x'\npublic_key = '{REVIEWER.public.text}'\n"
 
 
 def test_a_file_gives_back_what_was_written(tmp_path: Path) -> None:
@@ -33,26 +33,13 @@ def test_a_file_gives_back_what_was_written(tmp_path: Path) -> None:
     assert Partners.read(path).members == (Partner("XA", REVIEWER.public.text, day(3)),)
 
 
-@pytest.mark.parametrize(
-    ("kind", "text"),
-    [
-        (Approvers, "signatures = 0"),
-        (Approvers, f"signatures = 2\n[[approver]]\n{ENTRY}"),
-        (Approvers, "signers = 1"),
-        (Approvers, "[[approver]]\nname = 'a'"),
-        (Approvers, "[[approver]]\nname = ''\npublic_key = 'x'"),
-        (Approvers, "not toml"),
-        (Approvers, "approver = 3"),
-        (Approvers, f"[[partner]]\n{ENTRY}"),
-        (Partners, f"[[partner]]\n{ENTRY}role = 'approver'"),
-        (Partners, "[[partner]]\nname = 'a b'\npublic_key = ''"),
-    ],
-)
-def test_a_file_at_fault_is_refused(tmp_path: Path, kind: type[Approvers | Partners], text: str) -> None:
+@pytest.mark.parametrize("case", read_cases("key_files"))
+def test_a_file_at_fault_is_refused(tmp_path: Path, case: dict[str, str]) -> None:
+    """Each line has whose keys a file holds, and its text."""
     path = tmp_path / "keys.toml"
-    path.write_text(text)
+    path.write_text(case["text"])
     with pytest.raises(BadSetting) as refused:
-        kind.read(path)
+        (Approvers if case["of"] == "approvers" else Partners).read(path)
     assert str(path) in str(refused.value)
 
 
