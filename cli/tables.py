@@ -17,7 +17,7 @@ from consignments.records import Alert, Consignment, Outcome
 if TYPE_CHECKING:
     import pandas as pd
 
-    from consignments.tables import ReadReport
+    from consignments.validation import ReadReport
     from features.batch import Tables
     from features.streams import FeatureInputs, TableSource
 
@@ -69,7 +69,7 @@ class GivenTables:
     ) -> "TableSource | None":
         """Open a consignment table, Parquet as a stream and others in memory; return None if no path is given."""
         from consignments.files.parquet_files import is_parquet
-        from consignments.parquet_stream import stream_table
+        from consignments.tables import stream_table
         from features.streams import InMemoryTable
 
         if path is None or not path.exists() or not is_parquet(path):
@@ -94,7 +94,6 @@ class GivenTables:
         )
 
     def _report(self, report: "ReadReport", rejects: "tuple[Reject, ...]") -> None:
-        from consignments.tables import refuse_total_rejection
         from consignments.validation import write_rejects
 
         if report.is_notable:
@@ -105,7 +104,7 @@ class GivenTables:
         todo = "add --rejects FILE to see each invalid row with its reason"
         if self.rejects is not None:
             todo = f"see {self.rejects} for each invalid row and its reason"
-        refuse_total_rejection(report, todo=todo)
+        report.refuse_total_rejection(todo=todo)
 
 
 def table_options(shared: Mapping[str, Any] | None = None, **own: Any) -> Any:

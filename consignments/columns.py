@@ -1,7 +1,7 @@
 """Columns of tables: conversion to the canonical Arrow type, and detection of invalid values.
 
 A typed column is converted at once, and of a column of texts each distinct text. The canonical types are large_string, float64,
-timestamp[us, UTC], date32, and lists for items and codes. Missing is null.
+timestamp[us, UTC], date32, and lists for items and codes. Missing is null. The fields of items are checked like columns of a table.
 """
 
 import re
@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from itertools import chain, pairwise
 from typing import Any, NamedTuple
 
 import msgspec
@@ -18,18 +19,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from consignments.doubts import CodeRule, Rule, correct_value
+from consignments.doubts import CodeRule, Rule, correct_value, list_rules
 from consignments.identifiers import normalize_identifier
-from consignments.records import Field, Item, get_fields
+from consignments.records import MAX_ITEMS, Field, Item, get_fields
 from consignments.timestamps import to_us
+from consignments.workers import pause_garbage_collection
 
 TEXT, NUMBER, TIME, DATE = pa.large_string(), pa.float64(), pa.timestamp("us", "UTC"), pa.date32()
 INTEGER = pa.int64()
 TYPES = {"string": TEXT, "number": NUMBER, "integer": INTEGER, "time": TIME, "date": DATE}
-ITEM_TYPE = pa.list_(pa.struct([(field.name, TYPES[field.kind]) for field in get_fields(Item)]))
+ITEM_FIELDS = {field.name: field for field in get_fields(Item)}
+ITEM_TYPE = pa.list_(pa.struct([(name, TYPES[field.kind]) for name, field in ITEM_FIELDS.items()]))
 CODES_TYPE = pa.list_(pa.string())
 TYPES |= {"items": ITEM_TYPE, "codes": CODES_TYPE}
 """Canonical Arrow type of each kind of field."""
+LIST_COLUMNS = {"items": "items", "quality": "codes", "indicators": "codes"}
+"""Columns of the records that hold lists, with their kind."""
 
 NUMBER_PATTERN = r"^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$"
 INTEGER_PATTERN = r"^-?\d{1,19}$"
@@ -57,6 +62,9 @@ BAD_TIME = "not a time; expected ISO 8601, for example 2024-03-04T09:00:00Z"
 BAD_DATE = "not a date; expected ISO 8601, for example 2024-03-04"
 BAD_SEQUENCE = "not a whole number, or too large: an integer may have 64 bits, a decimal number at most 53"
 BAD_CODES = "not a list of codes"
+BAD_ITEMS = "not a list of items"
+NOT_JSON = 'not JSON; expected a list of objects, for example [{"description": "t-shirt", "quantity": 2}]'
+TOO_MANY = f"more than {MAX_ITEMS} items"
 MISSING = "required value is missing"
 SHOWN_VALUE = re.compile(r"[\w.:+-]{1,40}")
 """Pattern of values that errors and reports may show: one short word, because with shifted columns a name may be anywhere."""
@@ -85,15 +93,10 @@ class ParsedColumn:
     unknown: tuple[str, ...] = ()
 
 
-ColumnReader = Callable[[Any], ParsedColumn]
-
-
-def read_column(
-    given: Any, field: Field, rule: Rule | None = None, reader: ColumnReader | None = None
-) -> ParsedColumn:
+def read_column(given: Any, field: Field, rule: Rule | None = None) -> ParsedColumn:
     """Convert a column to its canonical type, check it against its field, and correct it by a rule."""
     texts, broken = drop_broken_texts(normalize_array(given))
-    read = convert_column(texts, field.kind) if reader is None else reader(texts)
+    read = convert_column(texts, field.kind)
     values, doubts = read.values, read.doubts
     if field.name == HS_CODE and get_type_family(texts.type) == "numbers":
         values = _restore_zeros(values)
@@ -109,6 +112,8 @@ def read_column(
 
 def convert_column(given: Any, kind: str) -> ParsedColumn:
     """Convert a column to the canonical type of a kind of field; a value that is given and becomes null is invalid."""
+    if kind == "items":
+        return read_items(given)
     convert, reason = CONVERTERS[kind]
     values = convert(given)
     if values.null_count == given.null_count:
@@ -411,7 +416,119 @@ CONVERTERS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "date": (_to_dates, BAD_DATE),
     "codes": (_to_codes, BAD_CODES),
 }
-"""What converts each kind of field to its canonical type, and the reason if a value cannot be converted; items have a reader."""
+"""What converts each kind of field but items to its canonical type, and the reason if a value cannot be converted."""
+
+
+# --- items and lists of codes -----------------------------------------------------------------------------------------
+
+Items = tuple[Item, ...]
+decode_items = msgspec.json.Decoder(Items).decode
+"""Reads the canonical JSON text of the items of one consignment."""
+
+
+@pause_garbage_collection()
+def read_items(given: Any) -> ParsedColumn:
+    """Convert an Arrow array of JSON text, or of lists of structs, to `ITEM_TYPE`; unknown fields of an item are reported and dropped."""
+    lists, faults = _decode_lists(given) if given.type == TEXT else (given, [])
+    is_list = pa.types.is_list(lists.type) or pa.types.is_large_list(lists.type)
+    if not (
+        is_list and (pa.types.is_struct(lists.type.value_type) or pa.types.is_null(lists.type.value_type))
+    ):
+        return ParsedColumn(pa.nulls(len(lists), ITEM_TYPE), [(BAD_ITEMS, to_mask(lists.is_valid()))])
+    lengths, flat = count_items(lists), lists.flatten()
+    rows_of_items, first_items = np.repeat(np.arange(len(lists)), lengths), np.cumsum(lengths) - lengths
+    names = set() if pa.types.is_null(flat.type) else {field.name for field in flat.type}
+    faults.append((TOO_MANY, lengths > MAX_ITEMS))
+    columns, doubts = list[Any](), list[Finding]()
+    for name, field in ITEM_FIELDS.items():
+        given_field = pc.struct_field(flat, name) if name in names else pa.nulls(len(flat))
+        read = read_column(given_field, field, list_rules(Item).get(name))
+        columns.append(read.values)
+        for doubt in read.doubts:
+            doubtful = mark_rows(rows_of_items[doubt.rows], len(lists))
+            doubts.append(doubt._replace(column=f"items.{name}", rows=doubtful))
+        for reason, wrong in read.faults:
+            places = np.flatnonzero(wrong)
+            rows = rows_of_items[places]
+            numbers = np.minimum(places - first_items[rows], MAX_ITEMS) + 1
+            for number in np.unique(numbers).tolist():
+                mine = mark_rows(rows[numbers == number], len(lists))
+                faults.append((f"item {number}, {name}: {reason}", mine))
+    missing = to_mask(pc.is_null(lists)) | combine_masks((rows for _, rows in faults), len(lists))
+    unknown = tuple(sorted(names - ITEM_FIELDS.keys()))
+    return ParsedColumn(_build_lists(columns, lengths, missing), faults, tuple(doubts), unknown)
+
+
+def _decode_lists(texts: Any) -> tuple[Any, ColumnFaults]:
+    """Convert JSON texts to lists of structs, whose fields may have any type; an unknown field is there without its values."""
+    decode = msgspec.json.Decoder().decode
+    rows: list[list[dict[str, Any]]] = []
+    reasons: list[str] = []
+    for text in texts.to_pylist():
+        reason = ""
+        try:
+            items = decode(text) if text else []
+            if isinstance(items, list) and len(items) > MAX_ITEMS:
+                reason = TOO_MANY
+            elif not isinstance(items, list) or not all(map(_is_item, items)):
+                reason = BAD_ITEMS
+        except (msgspec.DecodeError, RecursionError):
+            reason = NOT_JSON
+        reasons.append(reason)
+        rows.append([] if reason else items)
+    flat = list(chain.from_iterable(rows))
+    names = list(dict.fromkeys(chain(ITEM_FIELDS, chain.from_iterable(flat))))
+    columns = [
+        to_arrow([item.get(name) for item in flat], name) if name in ITEM_FIELDS else pa.nulls(len(flat))
+        for name in names
+    ]
+    absent = ~to_mask(pc.not_equal(texts, ""))
+    faults = [(reason, np.array(reasons, str) == reason) for reason in (NOT_JSON, BAD_ITEMS, TOO_MANY)]
+    return _build_lists(columns, [len(items) for items in rows], absent, names), faults
+
+
+def _is_item(given: Any) -> bool:
+    known = given.keys() & ITEM_FIELDS if isinstance(given, dict) else None
+    return known is not None and not any(isinstance(given[name], list | dict) for name in known)
+
+
+def _build_lists(columns: Sequence[Any], lengths: Any, missing: Mask, names: Sequence[str] = ()) -> Any:
+    """Build lists of structs from the columns of all items, which are the fields of items unless they are named."""
+    ends = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
+    structs = pa.StructArray.from_arrays(columns, names or list(ITEM_FIELDS))
+    return pa.ListArray.from_arrays(ends, structs, mask=pa.array(missing))
+
+
+def to_items(lists: Any) -> list[Items | None]:
+    """Convert lists of `ITEM_TYPE` to the items of each consignment."""
+    flat = lists.flatten()
+    items = tuple(map(Item, *(pc.struct_field(flat, name).to_pylist() for name in ITEM_FIELDS)))
+    ends = np.concatenate([[0], np.cumsum(count_items(lists))]).tolist()
+    parts = zip(pairwise(ends), lists.is_valid().to_pylist(), strict=True)
+    return [items[start:end] if valid else None for (start, end), valid in parts]
+
+
+def count_items(lists: Any) -> Any:
+    """Count the items of each consignment."""
+    return np.asarray(pc.fill_null(pc.list_value_length(lists), 0), dtype=np.int64)
+
+
+@pause_garbage_collection()
+def to_list_texts(lists: Any) -> Any:
+    """Convert lists of items or of codes to canonical JSON text; `to_lists` is the inverse."""
+    encode = msgspec.json.Encoder().encode
+    return pa.array([None if each is None else encode(each).decode() for each in lists.to_pylist()], TEXT)
+
+
+def to_lists(texts: Any, kind: str) -> Any:
+    """Convert canonical JSON text to lists of items or of codes."""
+    read = convert_column(normalize_array(texts), kind)
+    if reasons := [reason for reason, rows in read.faults if rows.any()]:
+        raise ValueError(f"not the canonical text of a list: {reasons[0]}")
+    return read.values
+
+
+# --- spellings of identifiers -----------------------------------------------------------------------------------------
 
 
 def adopt_spellings(given: pd.DataFrame, known: pd.Series) -> pd.DataFrame:

@@ -4,13 +4,10 @@ An invalid file raises `FileFault`; an invalid row becomes a `Reject`, and the o
 `consignments.records`, so tables and the HTTP interface accept the same values.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
-from difflib import get_close_matches
 from functools import cached_property
-from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,26 +16,23 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from consignments.columns import TYPES, Finding, Mask, convert_frame, normalize_array, normalize_names
-from consignments.errors import FileFault, Reject
+from consignments.columns import TYPES, Mask, convert_frame, normalize_array, to_items, to_lists
+from consignments.errors import Reject
 from consignments.files.parquet_files import ParquetTable
 from consignments.files.raw_tables import RawTable, TablePart, number_rows, refuse_bad_columns
 from consignments.files.table_files import read_files
 from consignments.files.table_writers import write_chunks, write_table
-from consignments.lists import to_items, to_lists
 from consignments.records import Alert, Consignment, Field, LogColumns, Outcome, ScoreRow, get_fields
 from consignments.timestamps import EPOCH, NO_TIME, get_time_column_us
 from consignments.validation import (
-    NEAR_NAME,
+    CANCELLED_SEQUENCE,
     SEQUENCE,
     PartCheck,
-    build_rejects,
+    ReadReport,
     check_part,
     concat_rows,
-    count_doubts,
-    count_given,
-    has_unique_identifiers,
-    limit_rejects,
+    finish_check,
+    keep_rows,
     refuse_missing_columns,
     refuse_rejects,
     to_frame,
@@ -50,78 +44,8 @@ __all__ = ["Reject", "write_chunks", "write_table"]
 
 RECORD_ROWS = 1000
 """Rows of a checked table that are converted to records at a time."""
-MAX_SHOWN_REASONS = 10
-"""Maximum number of reasons in the text of a report."""
-
-FIRST_REASONS = 3
-"""Maximum number of reasons in one line of an error."""
-
 RecordT = TypeVar("RecordT", bound=msgspec.Struct)
 ConsignmentT = TypeVar("ConsignmentT", bound=Consignment)
-
-
-@dataclass(frozen=True)
-class ReadReport:
-    """The report of reading a table: numbers of rows by `column: reason` and `column: doubt`, most frequent first.
-
-    `rows` counts rejected and repeated rows too, and `missing` has the share of kept rows without a value by column. Unknown
-    columns were kept, and `items.NAME`, an unknown field of items, was dropped. `examples` are values and what they were read as.
-    """
-
-    name: str
-    rows: int
-    rejected: int
-    reasons: dict[str, int]
-    repeats: int
-    unknown_columns: tuple[str, ...]
-    missing: dict[str, float]
-    warnings: dict[str, int]
-    examples: dict[str, tuple[str, ...]] = field(default_factory=dict)
-
-    @property
-    def is_notable(self) -> bool:
-        """Return whether a person should see the report: it has rejects, unknown columns or warnings."""
-        return bool(self.rejected or self.unknown_columns or self.warnings)
-
-    def to_text(self) -> str:
-        """Format the report as text."""
-        lines = [f"{self.name}: {self.rows:,} rows, {self.rejected:,} rejected"]
-        lines += [f"  {rows:,} x {reason}" for reason, rows in list(self.reasons.items())[:MAX_SHOWN_REASONS]]
-        hidden = len(self.reasons) - MAX_SHOWN_REASONS
-        if hidden > 0:
-            lines.append(f"  and {hidden} more reasons")
-        if self.repeats:
-            lines.append(f"  {self.repeats:,} repeated outcome rows ignored")
-        for doubt, rows in list(self.warnings.items())[:MAX_SHOWN_REASONS]:
-            shown = ", ".join(self.examples.get(doubt, ()))
-            lines.append(f"  warning: {rows:,} x {doubt}" + (f" ({shown})" if shown else ""))
-        if self.unknown_columns:
-            lines.append(f"  unknown columns: {', '.join(map(self._suggest_name, self.unknown_columns))}")
-        ranked = sorted(self.missing.items(), key=itemgetter(1), reverse=True)
-        if some := [f"{name} {share:.0%}" for name, share in ranked if 0 < share < 1]:
-            lines.append(f"  partly missing: {', '.join(some)}")
-        if self._absent:
-            lines.append(f"  always missing: {', '.join(self._absent)}")
-        return "\n".join(lines)
-
-    @property
-    def _absent(self) -> list[str]:
-        return [name for name, share in self.missing.items() if share == 1]
-
-    def _suggest_name(self, unknown: str) -> str:
-        """Add the nearest column of the record that the table does not have, if there is one."""
-        near = get_close_matches(unknown, self._absent, n=1, cutoff=NEAR_NAME)
-        return f"{unknown} (did you mean {near[0]}?)" if near else unknown
-
-    def summarize_reasons(self) -> str:
-        """Format the most frequent reasons as one line."""
-        first = [f"{rows:,} x {reason}" for reason, rows in list(self.reasons.items())[:FIRST_REASONS]]
-        hidden = len(self.reasons) - FIRST_REASONS
-        return " | ".join([*first, f"{hidden} more reasons"] if hidden > 0 else first)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the report as plain values, for JSON."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -189,99 +113,84 @@ def read_scores(path: Path | str) -> pd.DataFrame:
 def _check_table(given: RawTable | ParquetTable, record: type[msgspec.Struct]) -> Table:
     refuse_missing_columns(given.columns, record, given.name)
     checks = [check_part(part, given.columns, record) for part in given.parts]
-    repeats = _drop_repeated_outcomes(checks, record) if issubclass(record, Outcome) else 0
     report, rejects = finish_check(given, checks, given.parts, record)
-    return Table(concat_rows([check.kept for check in checks]), replace(report, repeats=repeats), rejects)
+    return Table(concat_rows([check.kept for check in checks]), report, rejects)
 
 
-def _drop_repeated_outcomes(checks: Sequence[PartCheck], record: type[Outcome]) -> int:
-    """Drop outcome rows that are identical to an earlier one, and return their number."""
-    columns = [*(each.name for each in get_fields(record)), SEQUENCE]
-    kept = [
-        check.kept.select([name for name in columns if name in check.kept.column_names]) for check in checks
-    ]
-    repeats = to_frame(pa.concat_tables(kept)).duplicated().to_numpy()
-    for check, mine in _split_rows(checks, repeats):
-        check.drop_rows(mine)
-        check.given = count_given(check.kept, record)
-    return int(repeats.sum())
+# --- large tables -----------------------------------------------------------------------------------------------------
+
+CHUNK_ROWS = 10_000
+ORDER_COLUMNS = ("consignment_id", "received_at", "cancelled_at", "issued_at", SEQUENCE, CANCELLED_SEQUENCE)
+"""Columns of a consignment that determine the order of history."""
+Progress = Callable[[str, int, int], None]
 
 
-def _split_rows(checks: Sequence[PartCheck], marked: Mask) -> Iterator[tuple[PartCheck, Mask]]:
-    """Split the mask of some kept rows of a table into those of its parts that have any."""
-    ends = np.cumsum([len(check.kept) for check in checks])
-    pairs = zip(checks, np.split(marked, ends[:-1]), strict=True)
-    return ((check, mine) for check, mine in pairs if mine.any())
+@dataclass
+class TableStream:
+    """A checked table that is read again in chunks."""
+
+    path: Path
+    report: ReadReport
+    rejects: tuple[Reject, ...]
+    _table: ParquetTable
+    _good: Mask
+    _piece_rows: int
+    _order: pd.DataFrame | None
+
+    def __len__(self) -> int:
+        """Return the number of valid rows."""
+        return self.report.rows - self.report.rejected
+
+    def take_order(self) -> pd.DataFrame:
+        """Return the order columns of the valid rows, once; the stream then releases their memory."""
+        if self._order is None:
+            raise RuntimeError(f"the order of {self.path.name} was already taken; read the table again")
+        order, self._order = self._order, None
+        return order
+
+    def read_chunks(self, record: type[Consignment]) -> Iterator[pa.Table]:
+        """Read the valid rows again in canonical form, in order; raise `FileFault` if the file changed."""
+        start, kept = 0, list[pa.Table]()
+        for part in self._table.read_parts(self._piece_rows):
+            check = check_part(part, self._table.columns, record)
+            good = self._good[start : start + len(check.good)]
+            kept.append(keep_rows(check.kept, good[check.good]))
+            start += len(check.good)
+            if sum(map(len, kept)) >= self._piece_rows:
+                yield concat_rows(kept)
+                kept = []
+        if kept:
+            yield concat_rows(kept)
 
 
-def finish_check(
-    given: RawTable | ParquetTable,
-    checks: Sequence[PartCheck],
-    parts: Iterable[TablePart],
-    record: type[msgspec.Struct],
-) -> tuple[ReadReport, tuple[Reject, ...]]:
-    """Reject repeated identifiers, and report on all parts; they are read again only if they have invalid rows."""
-    if has_unique_identifiers(record, given.columns):
-        _reject_repeated_identifiers(checks, record)
-    found = _build_all_rejects(given.columns, checks, parts, record)
-    rejects = (*given.rejects, *limit_rejects(found, given.name))
-    reasons = Counter(reject.reason for reject in given.rejects)
-    for fault in (fault for check in checks for fault in check.faults):
-        reasons[f"{fault.column}: {fault.text}"] += int(fault.rows.sum())
-    warnings, examples = count_doubts(checks)
-    kept = sum(len(check.kept) for check in checks)
-    missing = (kept - np.sum([check.given for check in checks], axis=0)) / max(kept, 1)
-    report = ReadReport(
-        name=given.name,
-        rows=sum(len(check.good) for check in checks) + len(given.rejects),
-        rejected=len(rejects),
-        reasons=dict(reasons.most_common()),
-        repeats=0,
-        unknown_columns=tuple(dict.fromkeys(name for check in checks for name in check.unknown)),
-        missing=dict(zip((each.name for each in get_fields(record)), missing.tolist(), strict=True)),
-        warnings=warnings,
-        examples=examples,
+def stream_table(
+    path: Path,
+    record: type[Consignment],
+    *,
+    strict: bool = False,
+    piece_rows: int = CHUNK_ROWS,
+    progress: Progress | None = None,
+) -> TableStream:
+    """Check a Parquet table as `read_table` does, with one chunk in memory at a time."""
+    table = ParquetTable.open(path)
+    refuse_missing_columns(table.columns, record, table.name)
+    checks: list[PartCheck] = []
+    for part in table.read_parts(piece_rows):
+        checks.append(check_part(part, table.columns, record, ORDER_COLUMNS))
+        if progress is not None:
+            progress("check", sum(len(each.good) for each in checks), table.rows)
+    report, rejects = finish_check(table, checks, table.read_parts(piece_rows), record)
+    if strict:
+        refuse_rejects(rejects)
+    return TableStream(
+        path=path,
+        report=report,
+        rejects=rejects,
+        _table=table,
+        _good=np.concatenate([each.good for each in checks]),
+        _piece_rows=piece_rows,
+        _order=to_frame(pa.concat_tables([each.kept for each in checks])),
     )
-    return report, rejects
-
-
-def _build_all_rejects(
-    names: Sequence[str],
-    checks: Sequence[PartCheck],
-    parts: Iterable[TablePart],
-    record: type[msgspec.Struct],
-) -> Iterator[Reject]:
-    """Build the rejects of all parts; after repeated identifiers the values of a part are counted again."""
-    if not any(check.faults for check in checks):
-        return
-    for check, part in zip(checks, parts, strict=True):
-        yield from build_rejects(part, check.faults, record)
-        if check.given is None:
-            check.given = check_part(part.select(check.good), names, record).given
-
-
-def _reject_repeated_identifiers(checks: Sequence[PartCheck], record: type[msgspec.Struct]) -> None:
-    """Drop the rows whose identifier occurs in an earlier valid row of any part, as a fault of theirs."""
-    identifier = get_fields(record)[0].name
-    columns = [normalize_array(check.kept.column(identifier)) for check in checks]
-    names = normalize_array(pa.chunked_array(columns))
-    # Dictionary codes are numbered in the order of first occurrence.
-    unified = names if issubclass(record, Alert) else normalize_names(names)
-    codes = unified.dictionary_encode().indices.to_numpy()
-    repeats = codes <= np.maximum.accumulate(np.concatenate([[-1], codes]))[:-1]
-    for check, mine in _split_rows(checks, repeats):
-        check.faults.append(Finding(identifier, f"repeated {identifier}", check.drop_rows(mine)))
-
-
-def refuse_total_rejection(report: ReadReport, *, todo: str) -> None:
-    """Raise `FileFault` if the table has rows and all were rejected."""
-    if 0 < report.rows == report.rejected:
-        raise FileFault(
-            "all rows were rejected",
-            where=report.name,
-            got=f"{report.rejected:,} of {report.rows:,} rows rejected ({report.summarize_reasons()})",
-            todo=todo,
-        )
 
 
 # --- records ----------------------------------------------------------------------------------------------------------

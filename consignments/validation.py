@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from consignments.columns import (
     BAD_TEXT,
@@ -23,6 +23,7 @@ from consignments.columns import (
     DATE,
     INTEGER,
     ITEM_TYPE,
+    LIST_COLUMNS,
     MAX_EXAMPLES,
     SHOWN_VALUE,
     TEXT,
@@ -34,14 +35,17 @@ from consignments.columns import (
     format_value,
     get_type_family,
     mark_rows,
+    normalize_array,
+    normalize_names,
     read_column,
+    to_list_texts,
     to_text_column,
 )
 from consignments.doubts import list_rules
 from consignments.errors import FileFault, Reject
-from consignments.files.raw_tables import TablePart
+from consignments.files.parquet_files import ParquetTable
+from consignments.files.raw_tables import RawTable, TablePart
 from consignments.files.table_writers import write_table
-from consignments.lists import LIST_COLUMNS, read_items, to_list_texts
 from consignments.records import Alert, Consignment, LogColumns, Outcome, Truth, get_fields
 from consignments.timestamps import US_PER_DAY, get_time_column_us
 from consignments.visibility import find_outcome_faults
@@ -59,6 +63,10 @@ NEAR_NAME = 0.75
 """Minimum similarity of an unknown column to a missing one, for a suggestion."""
 MAX_LISTED_COLUMNS = 12
 """Columns that an error lists; it counts the others."""
+MAX_SHOWN_REASONS = 10
+"""Maximum number of reasons in the text of a report."""
+FIRST_REASONS = 3
+"""Maximum number of reasons in one line of an error."""
 REJECT_ROWS = 1_000
 """Invalid rows that are converted at a time."""
 MAX_REJECTED_BYTES = 1 << 30
@@ -67,11 +75,82 @@ ROW_OVERHEAD_BYTES = 300
 """Memory of a rejected row in addition to its text (measured)."""
 
 
+@dataclass(frozen=True)
+class ReadReport:
+    """The report of reading a table: numbers of rows by `column: reason` and `column: doubt`, most frequent first.
+
+    `rows` counts rejected and repeated rows too, and `missing` has the share of kept rows without a value by column. Unknown
+    columns were kept, and `items.NAME`, an unknown field of items, was dropped. `examples` are values and what they were read as.
+    """
+
+    name: str
+    rows: int
+    rejected: int
+    reasons: dict[str, int]
+    repeats: int
+    unknown_columns: tuple[str, ...]
+    missing: dict[str, float]
+    warnings: dict[str, int]
+    examples: dict[str, tuple[str, ...]]
+
+    @property
+    def is_notable(self) -> bool:
+        """Return whether a person should see the report: it has rejects, unknown columns or warnings."""
+        return bool(self.rejected or self.unknown_columns or self.warnings)
+
+    def to_text(self) -> str:
+        """Format the report as text."""
+        lines = [f"{self.name}: {self.rows:,} rows, {self.rejected:,} rejected"]
+        lines += [f"  {rows:,} x {reason}" for reason, rows in list(self.reasons.items())[:MAX_SHOWN_REASONS]]
+        hidden = len(self.reasons) - MAX_SHOWN_REASONS
+        if hidden > 0:
+            lines.append(f"  and {hidden} more reasons")
+        if self.repeats:
+            lines.append(f"  {self.repeats:,} repeated outcome rows ignored")
+        for doubt, rows in list(self.warnings.items())[:MAX_SHOWN_REASONS]:
+            shown = ", ".join(self.examples.get(doubt, ()))
+            lines.append(f"  warning: {rows:,} x {doubt}" + (f" ({shown})" if shown else ""))
+        if self.unknown_columns:
+            lines.append(f"  unknown columns: {', '.join(map(self._suggest_name, self.unknown_columns))}")
+        ranked = sorted(self.missing.items(), key=itemgetter(1), reverse=True)
+        if some := [f"{name} {share:.0%}" for name, share in ranked if 0 < share < 1]:
+            lines.append(f"  partly missing: {', '.join(some)}")
+        if self._absent:
+            lines.append(f"  always missing: {', '.join(self._absent)}")
+        return "\n".join(lines)
+
+    @property
+    def _absent(self) -> list[str]:
+        return [name for name, share in self.missing.items() if share == 1]
+
+    def _suggest_name(self, unknown: str) -> str:
+        """Add the nearest column of the record that the table does not have, if there is one."""
+        near = get_close_matches(unknown, self._absent, n=1, cutoff=NEAR_NAME)
+        return f"{unknown} (did you mean {near[0]}?)" if near else unknown
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain values, for JSON."""
+        return asdict(self)
+
+    def refuse_total_rejection(self, *, todo: str) -> None:
+        """Raise `FileFault` if the table has rows and all were rejected."""
+        if 0 < self.rows == self.rejected:
+            shown = [f"{rows:,} x {reason}" for reason, rows in list(self.reasons.items())[:FIRST_REASONS]]
+            hidden = len(self.reasons) - FIRST_REASONS
+            reasons = " | ".join([*shown, f"{hidden} more reasons"] if hidden > 0 else shown)
+            raise FileFault(
+                "all rows were rejected",
+                where=self.name,
+                got=f"{self.rejected:,} of {self.rows:,} rows rejected ({reasons})",
+                todo=todo,
+            )
+
+
 @dataclass
 class PartCheck:
-    """The check of a part of a table: `kept` are its valid rows in canonical form, which `good` marks, and `given` counts their values by field.
+    """The check of a part of a table: `kept` are its valid rows in canonical form, which `good` marks.
 
-    After rows were dropped, the values must be counted again.
+    `given` counts their values by field; after rows were dropped it is None, and the values must be counted again.
     """
 
     faults: list[Finding]
@@ -142,11 +221,10 @@ def check_part(
     `names` are the columns of the whole table, which a part may lack.
     """
     fields = (*get_fields(record), *(each for each in get_fields(LogColumns) if each.name in names))
-    rules, readers = list_rules(record), {"items": read_items}
-    reads = {}
+    rules, reads = list_rules(record), {}
     for field in fields:
-        given = _get_column(part.table, field.name, TYPES[field.kind])
-        reads[field.name] = read_column(given, field, rules.get(field.name), readers.get(field.kind))
+        column = _get_column(part.table, field.name, TYPES[field.kind])
+        reads[field.name] = read_column(column, field, rules.get(field.name))
     others = [name for name in names if name not in {*reads, *SEQUENCE_COLUMNS}]
     table = pa.table(
         {name: read.values for name, read in reads.items()}
@@ -158,19 +236,14 @@ def check_part(
     inside = sorted(f"items.{name}" for read in reads.values() for name in read.unknown)
     good = ~combine_masks((each.rows for each in faults), len(table))
     kept = keep_rows(table, good)
-    counts = count_given(kept, record)
+    given = np.array([len(kept) - kept.column(each.name).null_count for each in get_fields(record)])
     if columns is not None:
         kept = kept.select([name for name in columns if name in kept.column_names])
-    return PartCheck(faults, (*others, *inside), doubts, good, kept, counts)
+    return PartCheck(faults, (*others, *inside), doubts, good, kept, given)
 
 
 def _get_column(table: Any, name: str, kind: Any) -> Any:
     return table.column(name) if name in table.column_names else pa.nulls(len(table), kind)
-
-
-def count_given(rows: Any, record: type[msgspec.Struct]) -> NDArray[np.int64]:
-    """Count the values of each field of a record type."""
-    return np.array([len(rows) - rows.column(each.name).null_count for each in get_fields(record)])
 
 
 def to_frame(table: Any) -> pd.DataFrame:
@@ -191,11 +264,6 @@ def keep_rows(table: Any, rows: Mask) -> Any:
     return table if rows.all() else table.filter(pa.array(rows))
 
 
-def has_unique_identifiers(record: type[msgspec.Struct], names: Sequence[str]) -> bool:
-    """Check whether a row with the identifier of an earlier row is invalid. In a log it amends or replaces the earlier one."""
-    return issubclass(record, Truth) or (issubclass(record, Consignment | Alert) and SEQUENCE not in names)
-
-
 def concat_rows(tables: Sequence[Any]) -> Any:
     """Concatenate tables in canonical form; unknown columns may have any type in each of them."""
     try:
@@ -205,45 +273,118 @@ def concat_rows(tables: Sequence[Any]) -> Any:
         mixed = [
             name for name in first.names if any(t.schema.field(name) != first.field(name) for t in tables)
         ]
-        return pa.concat_tables([_convert_to_text(table, mixed) for table in tables])
-
-
-def _convert_to_text(table: Any, names: Sequence[str]) -> Any:
-    for name in names:
-        table = table.set_column(table.schema.get_field_index(name), name, to_text_column(table.column(name)))
-    return table
+        for name in mixed:
+            place = first.get_field_index(name)
+            tables = [each.set_column(place, name, to_text_column(each.column(name))) for each in tables]
+        return pa.concat_tables(tables)
 
 
 # --- rows -------------------------------------------------------------------------------------------------------------
 
 
 def _find_row_faults(table: Any, record: type[msgspec.Struct], bad: Mask) -> list[Finding]:
-    """Find rows with contradictory values or times in the future, among those without a fault in a column."""
-    found = _find_future_times(table)
-    if issubclass(record, Outcome):
-        found = [*find_outcome_faults(to_frame(table.select(OUTCOME_COLUMNS))), *found]
-    faults = [Finding(column, reason, rows & ~bad) for column, reason, rows in found]
-    return [fault for fault in faults if fault.rows.any()]
-
-
-def _find_future_times(table: Any) -> list[tuple[str, str, Mask]]:
-    """Find rows of a log that are dated after tomorrow.
+    """Find rows with contradictory values, and rows of a log dated after tomorrow, among those without a fault in a column.
 
     History keeps only the days before its latest event, so one row dated years ahead would expire all others. Without
     sequence numbers such a row comes last, which does no harm.
     """
-    if SEQUENCE not in table.column_names:
-        return []
-    latest_us = time.time_ns() // 1000 + US_PER_DAY
-    columns = [name for name in ARRIVAL_TIME_COLUMNS if name in table.column_names]
-    frame = to_frame(table.select(columns))
-    return [(name, AFTER_TOMORROW, get_time_column_us(frame, name) > latest_us) for name in columns]
+    found: list[tuple[str, str, Mask]] = []
+    if issubclass(record, Outcome):
+        found = find_outcome_faults(to_frame(table.select(OUTCOME_COLUMNS)))
+    if SEQUENCE in table.column_names:
+        latest_us = time.time_ns() // 1000 + US_PER_DAY
+        names = [name for name in ARRIVAL_TIME_COLUMNS if name in table.column_names]
+        times = to_frame(table.select(names))
+        found += [(name, AFTER_TOMORROW, get_time_column_us(times, name) > latest_us) for name in names]
+    faults = [Finding(column, reason, rows & ~bad) for column, reason, rows in found]
+    return [fault for fault in faults if fault.rows.any()]
 
 
-# --- doubts -----------------------------------------------------------------------------------------------------------
+# --- the whole table --------------------------------------------------------------------------------------------------
 
 
-def count_doubts(checks: Iterable[PartCheck]) -> tuple[dict[str, int], dict[str, tuple[str, ...]]]:
+def finish_check(
+    given: RawTable | ParquetTable,
+    checks: Sequence[PartCheck],
+    parts: Iterable[TablePart],
+    record: type[msgspec.Struct],
+) -> tuple[ReadReport, tuple[Reject, ...]]:
+    """Reject or drop repeated rows, and report on all parts; they are read again only if they have invalid rows."""
+    repeats = _drop_repeated_outcomes(checks, record) if issubclass(record, Outcome) else 0
+    # In a log a row with the identifier of an earlier row amends or replaces that one.
+    is_log = SEQUENCE in given.columns and not issubclass(record, Truth)
+    if issubclass(record, Truth | Consignment | Alert) and not is_log:
+        _reject_repeated_identifiers(checks, record)
+    found = _build_all_rejects(given.columns, checks, parts, record)
+    rejects = (*given.rejects, *_limit_rejects(found, given.name))
+    reasons = Counter(reject.reason for reject in given.rejects)
+    for fault in (fault for check in checks for fault in check.faults):
+        reasons[f"{fault.column}: {fault.text}"] += int(fault.rows.sum())
+    warnings, examples = _count_doubts(checks)
+    kept = sum(len(check.kept) for check in checks)
+    missing = (kept - np.sum([check.given for check in checks], axis=0)) / max(kept, 1)
+    report = ReadReport(
+        name=given.name,
+        rows=sum(len(check.good) for check in checks) + len(given.rejects),
+        rejected=len(rejects),
+        reasons=dict(reasons.most_common()),
+        repeats=repeats,
+        unknown_columns=tuple(dict.fromkeys(name for check in checks for name in check.unknown)),
+        missing=dict(zip((each.name for each in get_fields(record)), missing.tolist(), strict=True)),
+        warnings=warnings,
+        examples=examples,
+    )
+    return report, rejects
+
+
+def _build_all_rejects(
+    names: Sequence[str],
+    checks: Sequence[PartCheck],
+    parts: Iterable[TablePart],
+    record: type[msgspec.Struct],
+) -> Iterator[Reject]:
+    """Build the rejects of all parts; after repeated rows the values of a part are counted again."""
+    if not any(check.faults or check.given is None for check in checks):
+        return
+    for check, part in zip(checks, parts, strict=True):
+        yield from _build_rejects(part, check.faults, record)
+        if check.given is None:
+            check.given = check_part(part.select(check.good), names, record).given
+
+
+def _drop_repeated_outcomes(checks: Sequence[PartCheck], record: type[Outcome]) -> int:
+    """Drop outcome rows that are identical to an earlier one, and return their number."""
+    columns = [*(each.name for each in get_fields(record)), SEQUENCE]
+    kept = [
+        check.kept.select([name for name in columns if name in check.kept.column_names]) for check in checks
+    ]
+    repeats = to_frame(pa.concat_tables(kept)).duplicated().to_numpy()
+    for check, mine in _split_rows(checks, repeats):
+        check.drop_rows(mine)
+    return int(repeats.sum())
+
+
+def _split_rows(checks: Sequence[PartCheck], marked: Mask) -> Iterator[tuple[PartCheck, Mask]]:
+    """Split the mask of some kept rows of a table into those of its parts that have any."""
+    ends = np.cumsum([len(check.kept) for check in checks])
+    pairs = zip(checks, np.split(marked, ends[:-1]), strict=True)
+    return ((check, mine) for check, mine in pairs if mine.any())
+
+
+def _reject_repeated_identifiers(checks: Sequence[PartCheck], record: type[msgspec.Struct]) -> None:
+    """Drop the rows whose identifier occurs in an earlier valid row of any part, as a fault of theirs."""
+    identifier = get_fields(record)[0].name
+    columns = [normalize_array(check.kept.column(identifier)) for check in checks]
+    names = normalize_array(pa.chunked_array(columns))
+    # Dictionary codes are numbered in the order of first occurrence.
+    unified = names if issubclass(record, Alert) else normalize_names(names)
+    codes = unified.dictionary_encode().indices.to_numpy()
+    repeats = codes <= np.maximum.accumulate(np.concatenate([[-1], codes]))[:-1]
+    for check, mine in _split_rows(checks, repeats):
+        check.faults.append(Finding(identifier, f"repeated {identifier}", check.drop_rows(mine)))
+
+
+def _count_doubts(checks: Iterable[PartCheck]) -> tuple[dict[str, int], dict[str, tuple[str, ...]]]:
     """Count the kept rows of each doubt, most frequent first, and list examples of each."""
     rows: Counter[str] = Counter()
     examples: dict[str, dict[str, None]] = {}
@@ -260,7 +401,7 @@ def count_doubts(checks: Iterable[PartCheck]) -> tuple[dict[str, int], dict[str,
 # --- rejects ----------------------------------------------------------------------------------------------------------
 
 
-def build_rejects(
+def _build_rejects(
     part: TablePart, faults: Sequence[Finding], record: type[msgspec.Struct]
 ) -> Iterator[Reject]:
     """Build the rejects of the invalid rows of a part, in order."""
@@ -282,7 +423,7 @@ def build_rejects(
             )
 
 
-def limit_rejects(rejects: Iterable[Reject], where: str) -> Iterator[Reject]:
+def _limit_rejects(rejects: Iterable[Reject], where: str) -> Iterator[Reject]:
     """Yield rejects; raise `FileFault` if they become too many to keep them."""
     size = 0
     for count, reject in enumerate(rejects, start=1):

@@ -17,12 +17,10 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from consignments.columns import adopt_spellings, unify_spellings
+from consignments.columns import adopt_spellings, decode_items, unify_spellings
 from consignments.errors import BadInput
-from consignments.lists import decode_items
-from consignments.parquet_stream import TableStream
 from consignments.records import Consignment
-from consignments.tables import iterate_consignments, to_arrow_rows
+from consignments.tables import TableStream, iterate_consignments, to_arrow_rows
 from consignments.validation import SEQUENCE, concat_rows, keep_rows
 from consignments.workers import WorkerPool, pause_garbage_collection
 from features.alerts.alerts import Alerts

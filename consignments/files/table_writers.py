@@ -13,12 +13,11 @@ import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 import pyarrow.parquet as parquet
 
-from consignments.columns import TIME, convert_frame, get_type_family, to_text_column
+from consignments.columns import LIST_COLUMNS, TIME, convert_frame, get_type_family, to_lists, to_text_column
 from consignments.errors import FileFault, explain_failure
 from consignments.files.raw_tables import SUFFIXES
 from consignments.files.table_files import JSON_CHUNK_ROWS, quote_formulas
 from consignments.files.whole_files import draft_file
-from consignments.lists import LIST_COLUMNS, to_lists
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,7 +10,7 @@ import pandas as pd
 
 from consignments.errors import BadInput
 from consignments.records import Alert, Outcome
-from consignments.tables import check_frame, read_table, refuse_total_rejection
+from consignments.tables import check_frame, read_table
 from features.batch import BATCH_KEY, Tables
 from features.history.pseudonyms import Pseudonyms
 from features.streams import FeatureInputs
@@ -72,8 +72,8 @@ def _read_past(path: str, record: type[msgspec.Struct]) -> pd.DataFrame | None:
     if not path:
         return None
     table = read_table(path, record)
-    refuse_total_rejection(
-        table.report, todo="correct the rows, or see each with npsrisk features --rejects FILE"
+    table.report.refuse_total_rejection(
+        todo="correct the rows, or see each with npsrisk features --rejects FILE"
     )
     if table.rejects:
         warnings.warn(table.report.to_text(), stacklevel=2)

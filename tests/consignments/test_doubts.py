@@ -23,9 +23,8 @@ from consignments.doubts import (
     correct_record,
 )
 from consignments.files.table_writers import write_table
-from consignments.parquet_stream import stream_table
 from consignments.records import Alert, Consignment, Item, create_consignment_type
-from consignments.tables import build_frame, check_frame, read_table, to_consignments
+from consignments.tables import build_frame, check_frame, read_table, stream_table, to_consignments
 from consignments.validation import to_frame
 
 DOUBTFUL = read_cases("doubtful_values")

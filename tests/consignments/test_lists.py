@@ -9,8 +9,15 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from consignments.columns import BAD_CODES, CODES_TYPE, convert_column, to_arrow
-from consignments.lists import read_items, to_items, to_list_texts
+from consignments.columns import (
+    BAD_CODES,
+    CODES_TYPE,
+    convert_column,
+    read_items,
+    to_arrow,
+    to_items,
+    to_list_texts,
+)
 from consignments.records import MAX_ITEMS, Item
 
 SHIRT = Item("shirt", 2.0, 0.4, 20.0, "061091", "NA")

@@ -10,12 +10,11 @@ import pyarrow.parquet as parquet
 import pytest
 from support.examples import day, make_consignment
 
+from consignments.columns import decode_items
 from consignments.errors import FileFault
 from consignments.files.table_writers import write_table
-from consignments.lists import decode_items
-from consignments.parquet_stream import ORDER_COLUMNS, TableStream, stream_table
 from consignments.records import Consignment, create_consignment_type
-from consignments.tables import build_frame, read_table
+from consignments.tables import ORDER_COLUMNS, TableStream, build_frame, read_table, stream_table
 from consignments.validation import to_frame
 
 

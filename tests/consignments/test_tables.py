@@ -17,7 +17,6 @@ from support.examples import day, make_consignment, make_outcome
 from consignments.columns import BAD_SEQUENCE
 from consignments.errors import FileFault
 from consignments.files.table_writers import write_table
-from consignments.parquet_stream import stream_table
 from consignments.records import Alert, Consignment, Item, Outcome, Truth, create_consignment_type
 from consignments.tables import (
     Table,
@@ -25,6 +24,7 @@ from consignments.tables import (
     check_frame,
     read_scores,
     read_table,
+    stream_table,
     to_consignments,
     to_records,
 )

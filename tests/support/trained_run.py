@@ -10,9 +10,8 @@ from mlflow import MlflowClient
 from support.stores import NAME, create_store
 
 from consignments.files.table_writers import write_table
-from consignments.parquet_stream import stream_table
 from consignments.records import Alert, Consignment, Outcome
-from consignments.tables import read_table
+from consignments.tables import read_table, stream_table
 from features.batch import Tables
 from features.streams import FeatureInputs
 from models.registry import ModelVersion, Registry

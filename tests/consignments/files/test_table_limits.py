@@ -13,9 +13,8 @@ from consignments.errors import FileFault
 from consignments.files import raw_tables, table_files
 from consignments.files.parquet_files import ParquetTable
 from consignments.files.table_files import read_files
-from consignments.parquet_stream import stream_table
 from consignments.records import Consignment
-from consignments.tables import read_table
+from consignments.tables import read_table, stream_table
 
 
 def test_a_parquet_file_of_one_long_text_in_all_rows_is_refused_before_it_is_expanded(tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ from support.pages import list_fetched
 import features.streams
 from consignments.errors import BadInput
 from consignments.files.table_writers import write_table
-from consignments.parquet_stream import stream_table
 from consignments.records import Consignment
+from consignments.tables import stream_table
 from features.batch import Tables
 from features.streams import FeatureInputs, InMemoryTable
 from models.bundle import Bundle, load_bundle

@@ -12,8 +12,8 @@ from support.trained_run import AT_ONE_DATE, CONFIG, TARGET, SharedRun
 
 from consignments.errors import PromotionRefused
 from consignments.files.table_writers import write_table
-from consignments.parquet_stream import stream_table
 from consignments.records import Consignment
+from consignments.tables import stream_table
 from features.batch import Tables
 from features.streams import FeatureInputs
 from models.bundle import load_bundle
