@@ -10,12 +10,12 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import NamedTuple, TypeGuard, TypeVar
+from typing import TypeVar
 
 from msgspec import structs
 
@@ -77,122 +77,117 @@ class ReadOptions:
 
 
 Content = Declaration | MasterDetails | StateRow
-Dated = TypeVar("Dated", bound=Declaration | MasterDetails | StateRow)
+ContentT = TypeVar("ContentT", bound=Content)
 
 
-class _Part(NamedTuple):
-    """A part of a message, when it came and was read, and how often each identifier stands in the message."""
+@dataclass
+class _Source:
+    """One message or linked document, from whose parts come entries, counts and rejects; it `is_read` once it gave a part."""
 
-    content: Content
-    source: str
+    name: str
     came_at: datetime | None
-    now: datetime
-    identifiers: Counter[str]
+    options: ReadOptions
+    result: BatchResult
+    is_read: bool = False
+    identifiers: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.now = self.options.now or datetime.now(UTC)
+
+    def add(self, found: Parsed) -> None:
+        """Add what a part of the message gave; one of which no entry can be made becomes a reject."""
+        self.is_read = True
+        if isinstance(found, Ignored):
+            self.result.counts["ignored", f"{found.kind}: {found.reason}"] += 1
+        elif isinstance(found, MessageFault):
+            self.reject(found)
+        else:
+            try:
+                self._add_entry(found)
+            except Exception as error:
+                self.reject(error)
+
+    def reject(self, error: Exception, identifier: str = "") -> None:
+        """Reject the message or a part of it, by a fault of it or by a failure of its reader without any of its content."""
+        reason = f"the reader failed on it ({type(error).__name__}); report it with the message"
+        if isinstance(error, MessageFault):
+            reason = str(error)[:MAX_REPORTED_REASON]
+        self.result.rejects.append(Reject(self.name, identifier, "", reason))
+
+    def _add_entry(self, content: Content) -> None:
+        if content.issued_at is not None and content.issued_at > self.now + FUTURE_TOLERANCE:
+            self.result.counts["note", IN_FUTURE.text] += 1
+            content = _leave_out_issue_time(content)
+            if isinstance(content, Declaration):
+                content.doubts.warnings[IN_FUTURE] = None
+        received_at = self.options.received_at or content.issued_at or self.came_at or self.now
+        if isinstance(content, StateRow):
+            self.result.add_entry(content, received_at)
+            return
+        if self.options.is_live and content.issued_at is not None and content.issued_at > received_at:
+            # A wrong clock of the sender would make later versions look late.
+            content = _leave_out_issue_time(content)
+        if isinstance(content, MasterDetails):
+            self.result.add_entry(build_master(content, received_at), received_at)
+        else:
+            entry = build_declaration(content, received_at)
+            self.result.add_entry(self._flag_repeated(entry), received_at)
+
+    def _flag_repeated(self, entry: Version) -> Version:
+        """Flag an identifier that stands in its message again; declarations that have none stay apart."""
+        identifier = entry.record.consignment_id
+        self.identifiers[identifier] += 1
+        if self.identifiers[identifier] == 1:
+            return entry
+        if identifier.startswith(UNIDENTIFIED):
+            other = identify_by_content({"equal to": identifier, "number": self.identifiers[identifier]})
+            record = structs.replace(entry.record, consignment_id=other)
+            digest = digest_content(record, entry.purpose, entry.extras)
+            return structs.replace(entry, record=record, digest=digest)
+        codes = sort_codes({*(entry.record.quality or ()), "identifier_repeated"})
+        return structs.replace(entry, record=structs.replace(entry.record, quality=codes))
 
 
-def parse_messages(messages: Iterable[RawMessage], options: ReadOptions) -> BatchResult:
-    """Read messages into packed entries."""
-    result = BatchResult()
-    with pause_garbage_collection():  # nothing here is part of a circle
-        _add_entries(_read_messages(messages, options, result), options, result)
-    return result
-
-
-def _add_entries(parts: Iterable[_Part], options: ReadOptions, result: BatchResult) -> None:
-    for part in parts:
-        try:
-            _add_entry(part, options, result)
-        except Exception as error:
-            result.add_reject(part.source, _describe_failure(error))
-
-
-def _add_entry(part: _Part, options: ReadOptions, result: BatchResult) -> None:
-    content, now = part.content, part.now
-    if content.issued_at is not None and content.issued_at > now + FUTURE_TOLERANCE:
-        result.counts["note", IN_FUTURE.text] += 1
-        content = _leave_out_issue_time(content)
-        if isinstance(content, Declaration):
-            content.doubts.warnings[IN_FUTURE] = None
-    received_at = options.received_at or content.issued_at or part.came_at or now
-    if isinstance(content, StateRow):
-        result.add_entry(content, received_at)
-        return
-    if options.is_live and content.issued_at is not None and content.issued_at > received_at:
-        # A wrong clock of the sender would make later versions look late.
-        content = _leave_out_issue_time(content)
-    if isinstance(content, MasterDetails):
-        result.add_entry(build_master(content, received_at), received_at)
-    else:
-        entry = build_declaration(content, received_at)
-        result.add_entry(_flag_repeated(entry, part.identifiers), received_at)
-
-
-def _leave_out_issue_time(content: Dated) -> Dated:
+def _leave_out_issue_time(content: ContentT) -> ContentT:
     if isinstance(content, MasterDetails) and content.declaration is not None:
-        content = structs.replace(content, declaration=_leave_out_issue_time(content.declaration))
+        content.declaration.issued_at = None
     return structs.replace(content, issued_at=None)
 
 
-def _flag_repeated(entry: Version, identifiers: Counter[str]) -> Version:
-    """Flag an identifier that stands in its message again; declarations that have none stay apart."""
-    identifier = entry.record.consignment_id
-    identifiers[identifier] += 1
-    if identifiers[identifier] == 1:
-        return entry
-    if identifier.startswith(UNIDENTIFIED):
-        other = identify_by_content({"equal to": identifier, "number": identifiers[identifier]})
-        record = structs.replace(entry.record, consignment_id=other)
-        digest = digest_content(record, entry.purpose, entry.extras)
-        return structs.replace(entry, record=record, digest=digest)
-    codes = sort_codes({*(entry.record.quality or ()), "identifier_repeated"})
-    return structs.replace(entry, record=structs.replace(entry.record, quality=codes))
+def parse_messages(messages: Iterable[RawMessage], options: ReadOptions) -> BatchResult:
+    """Read messages into packed entries; a fault of a message becomes a reject, and what came before stays."""
+    result = BatchResult()
+    with pause_garbage_collection():  # nothing here is part of a circle
+        for raw in chain.from_iterable(_split_array(each, options, result) for each in messages):
+            source, notes = _Source(raw.source, raw.received_at, options, result), list[str]()
+            try:
+                _parse_message(raw, source, notes)
+            except Exception as error:
+                source.reject(error, "" if source.is_read else find_identifier(raw.content))
+            for note in dict.fromkeys(notes):
+                result.counts["note", note] += 1
+    return result
 
 
-def _read_messages(
-    messages: Iterable[RawMessage], options: ReadOptions, result: BatchResult
-) -> Iterator[_Part]:
-    """Yield the parts of messages; a fault of a message becomes a reject, and what came before stays."""
-    for raw in chain.from_iterable(_split_array(each, options, result) for each in messages):
-        notes: list[str] = []
-        has_read = False
-        now = options.now or datetime.now(UTC)
-        try:
-            if raw.fault:
-                raise MessageFault(raw.fault)
-            kind = detect_kind(raw.content, options.mappings)
-            result.counts["kind", kind.name] += 1
-            if kind.name == LINKED:
-                result.documents.append(raw)
-                continue
-            context = MessageContext(raw.source, notes, options.received_at or raw.received_at or now)
-            identifiers: Counter[str] = Counter()
-            found: Parsed | None = None
-            adds_only = True
-            for found in read_message_parts(raw.content, context, kind):
-                adds_only = adds_only and isinstance(found, MasterDetails) and found.declaration is None
-                if _has_content(found, raw.source, result):
-                    has_read = True
-                    yield _Part(found, raw.source, raw.received_at, now, identifiers)
-            if found is None:
-                result.counts["ignored", f"{kind.name}: nothing in it"] += 1
-            elif adds_only:
-                result.counts["ignored", f"{kind.name}: it only adds master and route to its items"] += 1
-        except Exception as error:
-            name = "" if has_read else find_identifier(raw.content)
-            result.add_reject(raw.source, _describe_failure(error), name)
-        for note in dict.fromkeys(notes):
-            result.counts["note", note] += 1
-
-
-def _has_content(found: Parsed, source: str, result: BatchResult) -> TypeGuard[Content]:
-    """Check whether a part of a message is for an entry; count or reject it otherwise."""
-    if isinstance(found, Ignored):
-        result.counts["ignored", f"{found.kind}: {found.reason}"] += 1
-    elif isinstance(found, MessageFault):
-        result.add_reject(source, _describe_failure(found))
-    else:
-        return True
-    return False
+def _parse_message(raw: RawMessage, source: _Source, notes: list[str]) -> None:
+    options, result = source.options, source.result
+    if raw.fault:
+        raise MessageFault(raw.fault)
+    kind = detect_kind(raw.content, options.mappings)
+    result.counts["kind", kind.name] += 1
+    if kind.name == LINKED:
+        result.documents.append(raw)
+        return
+    context = MessageContext(raw.source, notes, options.received_at or raw.received_at or source.now)
+    found: Parsed | None = None
+    adds_only = True
+    for found in read_message_parts(raw.content, context, kind):
+        adds_only = adds_only and isinstance(found, MasterDetails) and found.declaration is None
+        source.add(found)
+    if found is None:
+        result.counts["ignored", f"{kind.name}: nothing in it"] += 1
+    elif adds_only:
+        result.counts["ignored", f"{kind.name}: it only adds master and route to its items"] += 1
 
 
 def _split_array(raw: RawMessage, options: ReadOptions, result: BatchResult) -> Iterable[RawMessage]:
@@ -218,7 +213,7 @@ def _split_array(raw: RawMessage, options: ReadOptions, result: BatchResult) -> 
         except MessageFault as fault:
             kind = whole
             if whole.mapping is not None or member[:1] != b"{":
-                result.add_reject(f"{raw.source}, member {number}", _describe_failure(fault))
+                _Source(f"{raw.source}, member {number}", None, options, result).reject(fault)
                 continue
         by_kind.setdefault(kind.name, []).append(member)
     if [len(each) for each in by_kind.values()] == [len(members)]:
@@ -227,45 +222,29 @@ def _split_array(raw: RawMessage, options: ReadOptions, result: BatchResult) -> 
 
 
 def link_documents(documents: Iterable[RawMessage], options: ReadOptions) -> Iterator[BatchResult]:
-    """Read documents whose objects link to each other, as many together as a bound of memory allows."""
-    for group in _cut_batches(documents, MAX_LINKED_BYTES, math.inf):
-        result = BatchResult()
-        _add_entries(_read_documents(group, options, result), options, result)
-        yield result
+    """Read documents whose objects link to each other, as many together as a bound of memory allows.
 
-
-def _read_documents(
-    group: Sequence[RawMessage], options: ReadOptions, result: BatchResult
-) -> Iterator[_Part]:
-    """Yield the parts of documents; if their reader fails, each that was not read becomes a reject."""
+    If their reader fails, each that was not read becomes a reject.
+    """
     from consignments.messages.onerecord.waybills import OneRecordLinker
 
-    linker = OneRecordLinker()
-    unread: dict[str, None] = {}
-    for raw in group:
+    for group in _cut_batches(documents, MAX_LINKED_BYTES, math.inf):
+        result, linker = BatchResult(), OneRecordLinker()
+        came_at = max((raw.received_at for raw in group if raw.received_at is not None), default=None)
+        sources = {raw.source: _Source(raw.source, came_at, options, result) for raw in group}
+        for raw in group:
+            try:
+                linker.add_document(raw.content, raw.source)
+            except Exception as error:
+                sources[raw.source].reject(error)
+                sources[raw.source].is_read = True
         try:
-            linker.add_document(raw.content, raw.source)
-            unread[raw.source] = None
+            for name, found in linker.read_all():
+                sources[name].add(found)
         except Exception as error:
-            result.add_reject(raw.source, _describe_failure(error))
-    came_at = max((raw.received_at for raw in group if raw.received_at is not None), default=None)
-    now = options.now or datetime.now(UTC)
-    identifiers: dict[str, Counter[str]] = {}
-    try:
-        for source, found in linker.read_all():
-            unread.pop(source, None)
-            if _has_content(found, source, result):
-                yield _Part(found, source, came_at, now, identifiers.setdefault(source, Counter()))
-    except Exception as error:
-        for source in unread or (group[0].source,):
-            result.add_reject(source, _describe_failure(error))
-
-
-def _describe_failure(error: Exception) -> str:
-    """Describe a fault of a message, or a failure of its reader without any content of the message."""
-    if isinstance(error, MessageFault):
-        return str(error)[:MAX_REPORTED_REASON]
-    return f"the reader failed on it ({type(error).__name__}); report it with the message"
+            for source in [each for each in sources.values() if not each.is_read] or sources.values():
+                source.reject(error)
+        yield result
 
 
 # --- from files to the spool ------------------------------------------------------------------------------------------

@@ -48,10 +48,6 @@ class BatchResult(msgspec.Struct):
         """Add an entry, packed."""
         self.entries.append((to_us(received_at), RANKS.index(type(entry)), _encode(entry)))
 
-    def add_reject(self, place: str, reason: str, identifier: str = "") -> None:
-        """Add a message, or a part of one, that cannot be read."""
-        self.rejects.append(Reject(place, identifier, "", reason))
-
 
 _encode = msgspec.msgpack.Encoder().encode
 _DECODERS = [msgspec.msgpack.Decoder(kind).decode for kind in RANKS]

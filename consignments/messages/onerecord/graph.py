@@ -11,12 +11,16 @@ from typing import Any
 from consignments.errors import MessageFault
 from consignments.messages.configuration import load_table
 from consignments.messages.content.paths import find_text
-from consignments.messages.content.trees import TEXT, Node
+from consignments.messages.content.trees import TEXT, Node, decode_json
 from consignments.messages.content.values import Doubts, clean_text, convert_weight, parse_number
 
 OTHER_NAMES: dict[str, list[str]] = load_table("onerecord/keys")["names"]
 """What properties are called instead."""
 KEYWORDS = ("@id", "@type", "@value", "@graph", "@list", "@set", "@reverse")
+SOURCE = "@source"
+"""The key of the name of the document in which an object stands first."""
+LINK_KEYS = frozenset(("@id", "@type", SOURCE, TEXT))
+"""All that a link says."""
 MAX_OBJECTS = 2_000_000
 """Objects that one run may link; a shipment has a few dozen."""
 MAX_IDENTIFIER_LENGTH = 2000
@@ -45,13 +49,17 @@ class ObjectGraph:
 
     def __init__(self) -> None:
         self.roots: list[Node] = []
+        self.last_source: str | None = None
+        self._source = ""
         self._objects: dict[str, Node] = {}
         self._count = 0
 
-    def add_document(self, document: Any) -> None:
-        """Add the objects of a decoded JSON-LD document."""
+    def add_document(self, content: bytes, source: str) -> None:
+        """Add the objects of a JSON-LD document."""
+        document = decode_json(content)
         if not isinstance(document, dict | list):
             raise MessageFault("not JSON-LD", got=type(document).__name__, expected="an object or a list")
+        self._source = source
         try:
             for root in _flatten(document):
                 if isinstance(root, dict):
@@ -65,6 +73,7 @@ class ObjectGraph:
                     self.roots.append(self._build_object(root, words))
         except RecursionError as error:
             raise MessageFault("nested too deep") from error
+        self.last_source = source
 
     def link_objects(self) -> None:
         """Replace links by their objects, and add the names of properties that are called otherwise, and the texts of codes."""
@@ -84,7 +93,7 @@ class ObjectGraph:
         names = (value for key, value in given.items() if words.get(key, key) == "@id")
         identifier = next((name for name in names if isinstance(name, str)), "")
         identifier = identifier.strip()[:MAX_IDENTIFIER_LENGTH]
-        built: Node = {"@id": [identifier] if identifier else [], "@type": []}
+        built: Node = {"@id": [identifier] if identifier else [], "@type": [], SOURCE: [self._source]}
         self._count += 1
         if self._count > MAX_OBJECTS:
             raise MessageFault("too many linked objects", expected=f"at most {MAX_OBJECTS:,}")
@@ -134,7 +143,7 @@ def _flatten(value: Any) -> Iterator[Any]:
 
 def is_link(node: Node) -> bool:
     """Check whether an object says nothing of itself but its identifier and type."""
-    return bool(node["@id"]) and node.keys() <= {"@id", "@type", TEXT}
+    return bool(node["@id"]) and node.keys() <= LINK_KEYS
 
 
 def find_link(value: Any) -> str:

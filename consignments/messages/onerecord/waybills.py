@@ -26,7 +26,7 @@ from consignments.messages.air.waybills import (
 )
 from consignments.messages.configuration import load_codes
 from consignments.messages.content.paths import find_texts
-from consignments.messages.content.trees import TEXT, Node, decode_json
+from consignments.messages.content.trees import Node
 from consignments.messages.content.values import (
     ITEM_COLUMNS,
     Doubts,
@@ -38,6 +38,8 @@ from consignments.messages.content.values import (
     summarize_items,
 )
 from consignments.messages.onerecord.graph import (
+    LINK_KEYS,
+    SOURCE,
     ObjectGraph,
     find_object,
     get_code,
@@ -279,7 +281,7 @@ def _merge_items(items: list[Fields]) -> list[Fields]:
 
 PAYMENTS = dict.fromkeys(("p", "pp", "prepaid"), "prepaid") | dict.fromkeys(("c", "cc", "collect"), "collect")
 LEVELS: tuple[Level, ...] = ("master", "house", "direct")
-NUMBER_KEYS = frozenset(("@id", "@type", TEXT, "waybillprefix", "waybillnumber", "waybilltype"))
+NUMBER_KEYS = LINK_KEYS | {"waybillprefix", "waybillnumber", "waybilltype"}
 """All that a reference to a master says; one that says no more declares nothing."""
 MAX_WAYBILLS_OF_A_SHIPMENT = 10
 """A house and its masters share a shipment; links of more waybills to it are not followed."""
@@ -299,41 +301,26 @@ def read_one_record(content: bytes, context: MessageContext) -> Iterator[Parsed]
         yield parsed
 
 
-class OneRecordLinker:
+class OneRecordLinker(ObjectGraph):
     """Collects the documents of a run, and then reads their objects with the links between them."""
-
-    def __init__(self) -> None:
-        self.graph = ObjectGraph()
-        self._sources: dict[int, str] = {}
-        self._last_source = ""
-
-    def add_document(self, content: bytes, source: str) -> None:
-        """Add a document."""
-        first = len(self.graph.roots)
-        self.graph.add_document(decode_json(content))
-        self._last_source = source
-        for node in walk_objects(self.graph.roots[first:]):
-            self._sources.setdefault(id(node), source)
 
     def read_all(self) -> Iterator[tuple[str, Parsed]]:
         """Yield what all documents together declare, each with the name of the document it stands in."""
-        self.graph.link_objects()
+        self._link_all()
         found = False
-        for node, parsed in _Documents(self.graph.roots).read_all():
+        for node, parsed in self._read_nodes():
             found = True
-            yield self._sources.get(id(node), self._last_source), parsed
-        if not found:
-            types = {kind for node in self.graph.roots for kind in node["@type"]}
+            yield node[SOURCE][0], parsed
+        if not found and self.last_source is not None:
+            types = {kind for node in self.roots for kind in node["@type"]}
             kinds = sorted(kind[:MAX_KIND_CHARACTERS] for kind in types if kind.isalnum() and kind.isascii())
             kind = f"ONE Record {kinds[0] if kinds else 'object'}"
-            yield self._last_source, Ignored(kind, "no waybill, shipment or goods in it")
+            yield self.last_source, Ignored(kind, "no waybill, shipment or goods in it")
 
-
-class _Documents:
-    """The objects of a run, and what refers to what."""
-
-    def __init__(self, roots: list[Node]) -> None:
-        nodes = [node for node in walk_objects(roots) if not is_link(node)]
+    def _link_all(self) -> None:
+        """Link all objects in both directions, and list those that are read."""
+        self.link_objects()
+        nodes = [node for node in walk_objects(self.roots) if not is_link(node)]
         self.waybills = [node for node in nodes if is_waybill(node)]
         self.pieces = [node for node in nodes if "piece" in node["@type"]]
         self.shipments = [node for node in nodes if "shipment" in node["@type"] and not is_waybill(node)]
@@ -359,7 +346,7 @@ class _Documents:
                     break
         return assigned
 
-    def read_all(self) -> Iterator[tuple[Node, Parsed]]:
+    def _read_nodes(self) -> Iterator[tuple[Node, Parsed]]:
         """Read masters first, then houses and direct waybills, then goods without a waybill."""
         levels = {id(node): self._find_level(node) for node in self.waybills}
         for node in sorted(self.waybills, key=lambda each: levels[id(each)] != "master"):
