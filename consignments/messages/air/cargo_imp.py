@@ -14,14 +14,9 @@ from typing import NamedTuple
 from consignments.errors import MessageFault
 from consignments.messages.air.waybills import (
     CustomsNote,
-    add_notes,
     build_journey,
-    find_airline,
     finish_waybill,
     flag_piece_counts,
-    identify_by_content,
-    identify_house,
-    join_places,
     looks_consolidated,
 )
 from consignments.messages.content.trees import UTF_16_MARKS
@@ -312,7 +307,7 @@ def read_fwb(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     line = read_waybill_line(message.head, doubts)
     fields |= _read_parties(segments, doubts)
     goods, met = _read_goods(list_lines(segments, "RTD"), doubts)
-    fields |= goods | {"pieces": line.pieces, "gross_weight_kg": line.weight_kg}
+    fields |= goods | {"pieces": line.pieces, "gross_weight_kg": line.weight_kg, "channel": "air_cargo"}
     fields |= _read_declared_values(segments, doubts)
     charges = [
         parse_number(part[2:], doubts, "postage")
@@ -321,18 +316,14 @@ def read_fwb(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     ]
     known = [charge for charge in charges if charge is not None]
     fields["postage"] = sum(known) if known else None
-    add_notes(waybill, _read_notes(segments))
-    routes = [part.strip() for part in list_parts(segments, "RTG") if len(part.strip()) >= 3]
-    flights = list_parts(segments, "FLT")[::2]
-    fields["carrier"] = find_airline(
-        [*((flight, None) for flight in flights), *((None, route[3:5].strip()) for route in routes)]
-    )
-    places = join_places(line.origin, *(route[:3] for route in routes), line.destination)
-    fields |= build_journey(places, fields) | {"channel": "air_cargo"}
-    fields["consignment_id"] = line.number or identify_by_content(fields)
     is_direct = DIRECT_GOODS in met or not looks_consolidated(fields.get("description"))
     waybill.level = "master" if CONSOLIDATED_GOODS in met or not is_direct else "direct"
-    yield finish_waybill(waybill)
+    routes = [part.strip() for part in list_parts(segments, "RTG") if len(part.strip()) >= 3]
+    flights = [(flight, None) for flight in list_parts(segments, "FLT")[::2]]
+    airlines = [(None, route[3:5].strip()) for route in routes]
+    places = [line.origin, *(route[:3] for route in routes), line.destination]
+    journey = build_journey(fields, places, [*flights, *airlines])
+    yield finish_waybill(waybill, _read_notes(segments), journey, line.number)
 
 
 def _read_parties(segments: Sequence[Segment], doubts: Doubts) -> Fields:
@@ -404,7 +395,7 @@ def read_fhl(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     for start, end in pairwise([0, *masters[1:], len(message.segments)]):
         houses = _read_list(message.segments[start:end], message.head, issued_at, context.notes)
         found += len(houses)
-        yield from map(finish_waybill, houses)
+        yield from houses
     if not found:
         raise MessageFault("no house waybill", where="FHL", got="no HBS segment", expected="one or more")
 
@@ -439,7 +430,7 @@ def _read_list(
         for start, end in pairwise([*starts, len(segments)])
     ]
     flag_piece_counts(houses, line.pieces, complete=False)
-    counts = [house.fields["pieces"] or 0 for house in houses]
+    counts = [house.fields.get("pieces") or 0 for house in houses]
     if len(houses) > 1 and sum(counts) < (line.pieces or 0):
         notes.append("the houses of an FHL have fewer pieces than its master: others may be missing")
     return houses
@@ -450,7 +441,7 @@ def _read_house(segments: Sequence[Segment], master: WaybillLine, house: Declara
     number, *parts = (part.strip() for part in segments[0].lines[0].split("/"))
     _refuse_joined(segments, f"HBS/{number[:40]}")
     found, ends = _read_house_line(parts, doubts)
-    fields |= found
+    fields |= found | {"channel": "air_cargo"}
     groups, others = group_parties(segments), segments[1:]
     for code, side in (("SHP", "sender"), ("CNE", "consignee")):
         if code in groups:
@@ -465,10 +456,8 @@ def _read_house(segments: Sequence[Segment], master: WaybillLine, house: Declara
         items = [{"hs_code": code} for code in codes] if len(codes) > 1 else None
         fields |= {"hs_code": codes[0], "items": items}
     fields |= _read_declared_values(others, doubts)
-    add_notes(house, _read_notes(others))
-    fields |= build_journey(join_places(ends[0], master.origin, master.destination, ends[1]), fields)
-    fields |= {"channel": "air_cargo", "master_id": master.number}
-    fields["consignment_id"] = identify_house(master.number, number or None, fields, doubts)
+    journey = build_journey(fields, (ends[0], master.origin, master.destination, ends[1]))
+    finish_waybill(house, _read_notes(others), journey, number, master.number)
     return house
 
 

@@ -14,14 +14,9 @@ from consignments.messages.air.elements import Values, load_reader
 from consignments.messages.air.waybills import (
     CustomsNote,
     Money,
-    add_notes,
     build_journey,
-    find_airline,
     finish_waybill,
     flag_piece_counts,
-    identify_by_content,
-    identify_house,
-    join_places,
     looks_consolidated,
     read_waybill_number,
     settle_charges,
@@ -81,8 +76,7 @@ def read_house_waybill(content: bytes, context: MessageContext) -> Iterator[Pars
         own = house.get("number") or house.get("id")
         number = named if named is not None and len(houses) == 1 else own or (named if place == 1 else None)
         flights = _read_flights(house) or _read_flights(master)
-        waybill = _read_house(header, house, master, flights, master.get("number"), number)
-        yield finish_waybill(waybill)
+        yield _read_house(header, house, master, flights, master.get("number"), number)
 
 
 def read_house_manifest(content: bytes, context: MessageContext) -> Iterator[Parsed]:
@@ -95,30 +89,29 @@ def read_house_manifest(content: bytes, context: MessageContext) -> Iterator[Par
         if "gross_weight" in house:
             house |= {"weight": house["gross_weight"], "weight_unit": house.get("gross_weight_unit")}
         number = house.get("number") or house.get("id")
-        waybills.append(_read_house(header, house, master, None, named, number))
+        waybills.append(_read_house(header, house, master, (), named, number))
         waybills[-1].partial = True
     flag_piece_counts(waybills, parse_number(master.get("pieces"), Doubts()), complete=True)
-    yield from map(finish_waybill, waybills)
+    yield from waybills
 
 
 def _read_house(
     header: Header,
     house: Values,
     master: Values,
-    flights: Sequence[Values] | None,
+    flights: Sequence[Values],
     named: str | None,
     number: str | None,
 ) -> Declaration:
-    """Read one house; the number of its master is optional in an XFZB."""
+    """Read one house; the number of its master is optional in an XFZB, and a manifest has no flights of houses."""
     waybill = Declaration(issued_at=header.issued_at, purpose=header.purpose)
     freight = [_read_money(house, name, waybill.doubts) for name in ("freight_prepaid", "freight_collect")]
     if not any(freight):
         freight = [_read_money(house, "freight_by_weight", waybill.doubts)]
     _read_body(waybill, house, house.get("items", ()), freight)
-    _add_journey(waybill.fields, house, flights, master)
+    journey = _read_journey(waybill.fields, house, flights, master)
     master_number = None if named is None else read_waybill_number(named or None, waybill.doubts)
-    waybill.fields["master_id"] = master_number
-    waybill.fields["consignment_id"] = identify_house(master_number, number, waybill.fields, waybill.doubts)
+    finish_waybill(waybill, _read_notes(house), journey, number, master_number)
     return waybill
 
 
@@ -133,10 +126,9 @@ def read_air_waybill(content: bytes, context: MessageContext) -> Iterator[Parsed
     lines = [line for rating in given.get("ratings", ()) for line in rating.get("items", ())]
     sums = [each for rating in given.get("totals", ()) for each in rating.get("sums", ())]
     _read_body(waybill, given, lines, [_read_money(each, "freight", waybill.doubts) for each in sums])
-    _add_journey(waybill.fields, given, _read_flights(given), {})
-    waybill.fields["consignment_id"] = number or identify_by_content(waybill.fields)
     waybill.level = _find_level(message, header.type_code, waybill, context)
-    yield finish_waybill(waybill)
+    journey = _read_journey(waybill.fields, given, _read_flights(given), {})
+    yield finish_waybill(waybill, _read_notes(given), journey, number)
 
 
 def _find_level(message: Values, code: str | None, waybill: Declaration, context: MessageContext) -> Level:
@@ -219,7 +211,7 @@ def _read_parties(waybill: Declaration, given: Values) -> None:
 def _read_body(
     waybill: Declaration, given: Values, lines: Sequence[Values], freight: Sequence[Money | None]
 ) -> None:
-    """Add what house and air waybills share: parties, goods, charges and customs notes."""
+    """Add what house and air waybills share: parties, goods and charges."""
     _read_parties(waybill, given)
     waybill.fields |= _read_goods(given, lines, waybill.doubts)
     nil, prepaid = ((given.get(name) or "").lower() for name in ("no_value", "prepaid"))
@@ -227,8 +219,6 @@ def _read_body(
     waybill.fields |= settle_charges(declared, freight, given.get("currency"), waybill.doubts)
     if prepaid:
         waybill.fields["payment"] = "prepaid" if prepaid in TRUE else "collect"
-    notes = ([note.get(part) or "" for part in CustomsNote._fields] for note in given.get("notes", ()))
-    add_notes(waybill, [CustomsNote(*parts) for parts in notes if any(parts)])
 
 
 def _read_goods(given: Values, lines: Sequence[Values], doubts: Doubts) -> Fields:
@@ -260,6 +250,12 @@ def _read_goods(given: Values, lines: Sequence[Values], doubts: Doubts) -> Field
     return goods | {"gross_weight_kg": parse_kilograms(weight, unit, doubts, "gross_weight_kg")}
 
 
+def _read_notes(given: Values) -> list[CustomsNote]:
+    """Read the customs notes."""
+    notes = ([note.get(part) or "" for part in CustomsNote._fields] for note in given.get("notes", ()))
+    return [CustomsNote(*parts) for parts in notes if any(parts)]
+
+
 def _read_money(values: Values, name: str, doubts: Doubts, field: str = "postage") -> Money | None:
     """Read an amount."""
     amount = parse_number(values.get(name), doubts, field)
@@ -270,15 +266,12 @@ def _read_money(values: Values, name: str, doubts: Doubts, field: str = "postage
 # --- the journey ------------------------------------------------------------------------------------------------------
 
 
-def _add_journey(fields: Fields, own: Values, flights: Sequence[Values] | None, outer: Values) -> None:
-    """Add route, countries and, if flights can be known, the airline of the first."""
-    stops = [flight.get(end) for flight in flights or () for end in ("departure", "arrival")]
-    places = join_places(
-        own.get("origin"), outer.get("origin"), *stops, outer.get("destination"), own.get("destination")
-    )
-    fields |= build_journey(places, fields)
-    if flights is not None:
-        fields["carrier"] = find_airline((flight.get("flight"), flight.get("airline")) for flight in flights)
+def _read_journey(fields: Fields, own: Values, flights: Sequence[Values], outer: Values) -> Fields:
+    """Read route, countries and airline of a waybill inside of another."""
+    stops = [flight.get(end) for flight in flights for end in ("departure", "arrival")]
+    begin, end = ([given.get(name) for given in (own, outer)] for name in ("origin", "destination"))
+    airlines = ((flight.get("flight"), flight.get("airline")) for flight in flights)
+    return build_journey(fields, [*begin, *stops, *reversed(end)], airlines)
 
 
 def _read_flights(given: Values) -> list[Values]:

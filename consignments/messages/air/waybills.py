@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import date
 from functools import cache
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import msgspec
@@ -50,16 +51,6 @@ def clean_identifier(text: str, doubts: Doubts) -> str:
     return clean
 
 
-def identify_house(master: str | None, house: str | None, fields: dict[str, Any], doubts: Doubts) -> str:
-    """Build the identifier of a house: the master's number, a slash and the house's; a hash of its content without one."""
-    if house is not None:
-        house = clean_identifier(house, doubts)
-    if not house:
-        doubts.add("identifier_missing")
-        return identify_by_content(fields)
-    return clean_identifier(f"{master}/{house}" if master else house, doubts)
-
-
 def identify_by_content(fields: dict[str, Any]) -> str:
     """Return the identifier of a declaration that has none: a hash of its content."""
     given = {name: value for name, value in sorted(fields.items()) if value is not None}
@@ -81,16 +72,6 @@ def looks_consolidated(description: str | None) -> bool:
     return description is not None and CONSOLIDATION_FORM.search(description) is not None
 
 
-def join_places(*places: str | None) -> tuple[str, ...]:
-    """Join places in order; a place that repeats its predecessor is left out."""
-    joined: list[str] = []
-    for place in places:
-        code = place.upper() if place else ""
-        if code and (not joined or joined[-1] != code):
-            joined.append(code)
-    return tuple(joined)
-
-
 def splice_stops(house: Sequence[str], master: Sequence[str]) -> Sequence[str]:
     """Insert the master's stops between its two ends in the house's route; a house without a route gets its master's."""
     if not house:
@@ -101,24 +82,24 @@ def splice_stops(house: Sequence[str], master: Sequence[str]) -> Sequence[str]:
     return [*house[:start], *master, *house[end + 1 :]] if start <= end else house
 
 
-def build_journey(places: Sequence[str], fields: dict[str, Any]) -> dict[str, Any]:
-    """Return the route and its two countries: those of the airports, else those of the parties."""
-    ends = (places[0], places[-1]) if places else ("", "")
+def build_journey(
+    fields: Fields, places: Iterable[str | None], flights: Iterable[tuple[str | None, str | None]] = ()
+) -> Fields:
+    """Return the route of a waybill through places in order, its two countries, and the airline of the first flight.
+
+    The countries are those of the airports, else those of the parties. The characters that lead the number of a flight name the
+    airline, else the name given with it.
+    """
+    codes = filter(None, ((place or "").upper() for place in places))
+    route = [code for code, _ in groupby(codes)]
+    first, last = (route[0], route[-1]) if route else ("", "")
+    numbers = ((FLIGHT_FORM.match(number or ""), name) for number, name in flights)
     return {
-        "route": ">".join(places) or None,
-        "departure_country": find_airport_country(ends[0]) or fields.get("sender_country"),
-        "destination_country": find_airport_country(ends[1]) or fields.get("consignee_country"),
+        "route": ">".join(route) or None,
+        "departure_country": find_airport_country(first) or fields.get("sender_country"),
+        "destination_country": find_airport_country(last) or fields.get("consignee_country"),
+        "carrier": next(filter(None, (found[1] if found else name for found, name in numbers)), None),
     }
-
-
-def find_airline(flights: Iterable[tuple[str | None, str | None]]) -> str | None:
-    """Name the airline of the first flight: the characters that lead its number, else the name given."""
-    for number, name in flights:
-        flight = FLIGHT_FORM.match(number or "")
-        found = flight[1] if flight else name
-        if found:
-            return found
-    return None
 
 
 def find_airport_country(code: str) -> str | None:
@@ -237,22 +218,34 @@ NOTES_FIRST = ("account_id", "payment")
 """Columns of which a customs note says more than the waybill itself."""
 
 
-def add_notes(waybill: Declaration, notes: Sequence[CustomsNote]) -> None:
-    """Add what customs notes say, after all that the waybill says itself."""
-    decoded, waybill.extras = decode_notes(notes, waybill.doubts)
-    for name, value in decoded.items():
-        if name in NOTES_FIRST or not waybill.fields.get(name):
-            waybill.fields[name] = value
-    if not waybill.fields.get("account_id"):
-        waybill.fields["account_id"] = waybill.extras.get("account_name")
+def finish_waybill(
+    waybill: Declaration,
+    notes: Sequence[CustomsNote],
+    journey: Fields,
+    number: str | None,
+    master: str | None = None,
+) -> Declaration | MasterDetails:
+    """Complete a waybill by its customs notes, journey and number; return a house or direct waybill, and the details of a master.
 
-
-def finish_waybill(waybill: Declaration) -> Declaration | MasterDetails:
-    """Return a house or a direct waybill without empty fields, and the details of a master."""
-    fields = {name: value for name, value in waybill.fields.items() if value is not None}
+    What the notes say comes after all that the waybill says itself. The identifier of a house is the number of its master, a
+    slash and its own number. Without a number an identifier is a hash of the content.
+    """
+    doubts = waybill.doubts
+    decoded, waybill.extras = decode_notes(notes, doubts)
+    given = waybill.fields | journey | {"master_id": master}
+    given |= {name: value for name, value in decoded.items() if name in NOTES_FIRST or not given.get(name)}
+    given["account_id"] = given.get("account_id") or waybill.extras.get("account_name")
+    fields = {name: value for name, value in given.items() if value is not None}
+    if waybill.level == "house":
+        number = clean_identifier(number or "", doubts)
+        if not number:
+            doubts.add("identifier_missing")
+        elif master:
+            number = clean_identifier(f"{master}/{number}", doubts)
+    fields["consignment_id"] = number or identify_by_content(fields)
     waybill.fields = fields | {"channel": "air_cargo"}
     if waybill.level == "direct" and looks_consolidated(fields.get("description")):
-        waybill.doubts.add("consolidation_undeclared")
+        doubts.add("consolidation_undeclared")
     if waybill.level != "master":
         return waybill
     details = {name: fields[name] for name in MASTER_FIELDS if name in fields}
@@ -261,7 +254,7 @@ def finish_waybill(waybill: Declaration) -> Declaration | MasterDetails:
 
 def flag_piece_counts(houses: Sequence[Declaration], total: float | None, *, complete: bool) -> None:
     """Flag houses whose pieces together are not those of their master; a list that need not be complete may have fewer."""
-    counts = [house.fields["pieces"] for house in houses]
+    counts = [house.fields.get("pieces") for house in houses]
     given = [count for count in counts if count is not None]
     all_given = complete and len(given) == len(counts)
     if total is not None and (sum(given) > total or (all_given and sum(given) != total)):

@@ -14,13 +14,8 @@ from consignments.identifiers import parse_awb
 from consignments.messages.air.waybills import (
     CustomsNote,
     Money,
-    add_notes,
     build_journey,
-    find_airline,
     finish_waybill,
-    identify_by_content,
-    identify_house,
-    join_places,
     read_waybill_number,
     settle_charges,
 )
@@ -378,21 +373,19 @@ class OneRecordLinker(ObjectGraph):
 
     def _read_waybill(self, node: Node, level: Level) -> Parsed:
         waybill = Declaration(issued_at=parse_time(read_text(node, "carrierdeclarationdate")), level=level)
-        fields, doubts = waybill.fields, waybill.doubts
+        doubts = waybill.doubts
         shipment = self.shipment_of.get(id(node))
         if shipment is None and list_values(node, "shipment"):
             doubts.add("link_unresolved")
-        self._fill(waybill, node, shipment)
+        master = None
         if level == "house":
-            fields["master_id"] = _read_master_number(node, doubts)
+            master = _read_master_number(node, doubts)
             number, prefix = read_text(node, "waybillnumber"), read_text(node, "waybillprefix")
             if number and prefix and not prefix.isdigit() and not number.startswith(prefix):
                 number = f"{prefix}{number}"  # letters in the prefix are the forwarder's
-            number = identify_house(fields["master_id"], number, fields, doubts)
         else:
-            number = read_waybill_number(_read_awb_text(node), doubts) or identify_by_content(fields)
-        fields["consignment_id"] = number
-        parsed = finish_waybill(waybill)
+            number = read_waybill_number(_read_awb_text(node), doubts)
+        parsed = _fill_waybill(waybill, node, shipment, number, master)
         if isinstance(parsed, MasterDetails) and id(node) in self.stubs:
             return structs.replace(parsed, declaration=None)
         return parsed
@@ -402,25 +395,29 @@ class OneRecordLinker(ObjectGraph):
         waybill = Declaration()
         for name in ("waybill", *(["ofshipment"] if "piece" in node["@type"] else [])):
             list_objects(node, name, waybill.doubts)  # for the doubt about a link
-        self._fill(waybill, None, shipment)
-        waybill.doubts.add("identifier_missing")
-        waybill.fields["consignment_id"] = identify_by_content(waybill.fields)
-        finish_waybill(waybill)
+        _fill_waybill(waybill, None, shipment, None)
         return waybill
 
-    def _fill(self, filled: Declaration, waybill: Node | None, shipment: Node | None) -> None:
-        holders = [node for node in (waybill, shipment) if node is not None]
-        fields, doubts = filled.fields, filled.doubts
-        fields |= {"channel": "air_cargo", **read_parties(holders, doubts)}
-        fields |= read_goods(waybill, shipment, doubts)
-        fields |= _read_charges(waybill, doubts)
-        fields |= _read_journey(holders, fields, doubts)
-        notes: dict[CustomsNote, None] = {}
-        for node in (*holders, *list_pieces(holders[::-1], doubts)):
-            for note in list_objects(node, "customsinformation", doubts):
-                country, subject, code = ((read_code(note, name) or "").upper() for name in NOTE_CODES)
-                notes[CustomsNote(country, subject, code, read_text(note, "note") or "")] = None
-        add_notes(filled, list(notes))
+
+def _fill_waybill(
+    filled: Declaration,
+    waybill: Node | None,
+    shipment: Node | None,
+    number: str | None,
+    master: str | None = None,
+) -> Declaration | MasterDetails:
+    """Read parties, goods, charges, journey and notes of a waybill and its shipment, of which one may be missing."""
+    holders = [node for node in (waybill, shipment) if node is not None]
+    fields, doubts = filled.fields, filled.doubts
+    fields |= {"channel": "air_cargo", **read_parties(holders, doubts)}
+    fields |= read_goods(waybill, shipment, doubts)
+    fields |= _read_charges(waybill, doubts)
+    notes: dict[CustomsNote, None] = {}
+    for node in (*holders, *list_pieces(holders[::-1], doubts)):
+        for note in list_objects(node, "customsinformation", doubts):
+            country, subject, code = ((read_code(note, name) or "").upper() for name in NOTE_CODES)
+            notes[CustomsNote(country, subject, code, read_text(note, "note") or "")] = None
+    return finish_waybill(filled, list(notes), _read_journey(holders, fields, doubts), number, master)
 
 
 def _read_master_number(house: Node, doubts: Doubts) -> str | None:
@@ -488,13 +485,13 @@ def _read_journey(holders: list[Node], fields: Fields, doubts: Doubts) -> Fields
         for name in names
     ]
     flights = [(read_text(leg, "transportidentifier"), None) for leg in legs]
-    journey = build_journey(join_places(ends[0], *stops, ends[1]), fields)
+    journey = build_journey(fields, [ends[0], *stops, ends[1]], flights)
     if len({place for place in (*ends, *stops) if place}) < 2:  # one place is not both ends
         if not ends[0]:
             journey["departure_country"] = fields.get("sender_country")
         if not ends[1]:
             journey["destination_country"] = fields.get("consignee_country")
-    return {**journey, "carrier": fields.get("carrier") or find_airline(flights)}
+    return {**journey, "carrier": fields.get("carrier") or journey["carrier"]}
 
 
 def _list_legs(holder: Node) -> list[Node]:
