@@ -17,8 +17,15 @@ from hypothesis import strategies as st
 from support.cases import read_cases
 from support.examples import MONDAY
 
-from consignments.columns import BAD_NUMBER, BAD_TIME, convert_column, read_column, to_arrow, to_text_column
-from consignments.lists import read_items
+from consignments.columns import (
+    BAD_NUMBER,
+    BAD_TIME,
+    convert_column,
+    read_column,
+    read_items,
+    to_arrow,
+    to_text_column,
+)
 from consignments.records import Consignment, Field, Item, LogColumns, get_fields
 
 
