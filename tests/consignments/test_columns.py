@@ -45,8 +45,7 @@ def get_field(record: type[msgspec.Struct], name: str) -> Field:
 
 
 def read_texts(kind: str, *texts: str) -> list[Any]:
-    values: list[Any] = convert_column(pa.array(texts, type=pa.large_string()), kind).values.to_pylist()
-    return values
+    return convert_column(pa.array(texts, type=pa.large_string()), kind).values.to_pylist()
 
 
 @pytest.mark.parametrize("case", read_cases("column_values"))

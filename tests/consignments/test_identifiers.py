@@ -33,7 +33,6 @@ def test_an_outcome_gets_the_spelling_of_its_consignment() -> None:
     consignments = build_frame(list(map(make_consignment, names)), Consignment)
     outcomes = build_frame(list(map(make_outcome, others)), Outcome)
     tables = Tables(consignments, outcomes).unify_spellings()
-    assert tables.outcomes is not None
     assert tables.outcomes["consignment_id"].tolist() == ["057-51987552/H1", "RB123456785GB", "Z"]
     assert tables.consignments["consignment_id"].tolist() == ["057-51987552/H1", "RB123456785GB"]
     assert outcomes["consignment_id"].tolist()[0] == "05751987552/H1"

@@ -33,7 +33,6 @@ def test_the_other_processes_end_when_this_one_is_killed(tmp_path: Path) -> None
     script.write_text(POOL)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, env=environment) as killed:
-        assert killed.stdout is not None
         assert killed.stdout.readline().split() == [b"%d" % number for number in range(8)]
         killed.kill()
         # The pipe ends when the last process that holds it does.

@@ -54,7 +54,6 @@ def expected(tables: Tables) -> Rows:
 def logged(tables: Tables) -> Tables:
     """The same as a log has it: with a sequence, amended consignments, and days that go backwards."""
     random = np.random.default_rng(3)
-    assert tables.outcomes is not None
     rows = len(tables.consignments)
     again = random.choice(rows, rows // 10, replace=False)
     frame = pd.concat([tables.consignments, tables.consignments.iloc[again]], ignore_index=True)
@@ -176,7 +175,6 @@ def test_several_past_tables_are_read_as_one(tables: Tables, logged: Tables) -> 
 
 def respell(logged: Tables, first: str, later: str) -> Tables:
     """Give a consignment that is amended and has a result these identifiers, one for its first row and one for the others."""
-    assert logged.outcomes is not None
     frame, outcomes = logged.consignments, logged.outcomes
     amended = frame["consignment_id"][frame["consignment_id"].duplicated()]
     name = amended[amended.isin(outcomes["consignment_id"])].iloc[0]

@@ -257,7 +257,6 @@ def test_the_self_test_finds(
 ) -> None:
     text = (directory / name).read_text()
     found = re.search(rf"{before}([-.e\d]+)", text)
-    assert found is not None
     number = found.group(1)
     moved = move(float(number))
     if name == "trees.txt":

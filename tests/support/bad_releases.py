@@ -18,8 +18,7 @@ Damage = Callable[[Path], None]
 
 
 def _read_note(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / "release.json").read_text())
-    return found
+    return json.loads((folder / "release.json").read_text())
 
 
 def _change_note(folder: Path, **changes: Any) -> None:

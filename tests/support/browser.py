@@ -26,7 +26,6 @@ KEYS = {"Tab": 9, "Enter": 13, "ArrowDown": 40, " ": 32}
 
 
 def find_chromium() -> str | None:
-    """Find an installed Chromium; None if there is none."""
     return next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
@@ -46,7 +45,6 @@ class Browser:
             self.call(f"{domain}.enable")
 
     def call(self, method: str, **parameters: Any) -> Any:
-        """Call a method of the protocol and return its result."""
         self._number += 1
         message = {"id": self._number, "method": method, "params": parameters}
         if self._session is not None and not method.startswith("Target."):
@@ -60,27 +58,22 @@ class Browser:
                 return answer["result"]
 
     def open(self, url: str) -> None:
-        """Open an address and wait until it is loaded."""
         self._events.clear()
         self.call("Page.navigate", url=url)
         self.wait_for_load()
 
     def wait_for_load(self) -> None:
-        """Wait until the page that is under way is loaded."""
         while not any(event["method"] == "Page.loadEventFired" for event in self._events):
             self._receive()
 
     def run(self, script: str) -> Any:
-        """Run a script in the page and return its value."""
         found = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         if "exceptionDetails" in found:
             raise AssertionError(found["exceptionDetails"])
         return found["result"].get("value")
 
     def text(self, selector: str = "body") -> str:
-        """Return the visible text of an element."""
-        found: str = self.run(f"document.querySelector({json.dumps(selector)}).innerText")
-        return found
+        return self.run(f"document.querySelector({json.dumps(selector)}).innerText")
 
     def click(self, selector: str, *, loads: bool = False) -> None:
         """Click on the middle of an element as with a mouse; wait for the next page if it loads one."""
@@ -114,12 +107,10 @@ class Browser:
             self.wait_for_load()
 
     def set_width(self, width: int, height: int = 900) -> None:
-        """Set the size of the window."""
         screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         self.call("Emulation.setDeviceMetricsOverride", **screen)
 
     def print_pdf(self) -> bytes:
-        """Print the page as PDF."""
         return base64.b64decode(self.call("Page.printToPDF", printBackground=False)["data"])
 
     def _receive(self) -> dict[str, Any]:
@@ -148,7 +139,6 @@ class Browser:
 
 @contextmanager
 def browsing() -> Iterator[Browser]:
-    """Start a Chromium and end it at the end."""
     program = find_chromium()
     assert program is not None
     sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []

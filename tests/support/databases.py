@@ -49,7 +49,6 @@ def state_environment(folder: Path, **more: str) -> dict[str, str]:
 
 
 def reader_of(folder: Path) -> LogReader:
-    """Open the event log of a state directory to read it."""
     return LogReader.open_to_read(database_in(folder))
 
 
@@ -99,7 +98,6 @@ def _execute_on_entries(engine: sa.Engine, statement: str, values: dict[str, Any
 
 
 def copy_state(folder: Path, copy: Path) -> None:
-    """Copy a state directory and its event log."""
     shutil.copytree(folder, copy)
     if SERVER:
         mine, other = _schema(str(folder.resolve())), _schema(str(copy.resolve()))
@@ -112,7 +110,6 @@ def copy_state(folder: Path, copy: Path) -> None:
 
 
 def remove_log(folder: Path) -> None:
-    """Remove the event log of a state directory."""
     if SERVER:
         for table in TABLES:
             execute(folder, f"DROP TABLE {table}")
@@ -139,7 +136,6 @@ def _server() -> sa.Engine:
 
 @cache
 def _schema(folder: str) -> str:
-    """Make a schema for a folder."""
     name = f"t{hashlib.sha256(folder.encode()).hexdigest()[:20]}"
     with _server().begin() as connection:
         connection.exec_driver_sql(f"CREATE SCHEMA {name}")
@@ -151,7 +147,6 @@ _made: list[str] = []
 
 
 def drop_schemas() -> None:
-    """Remove all schemas that this process made."""
     while _made:
         with _server().begin() as connection:
             connection.exec_driver_sql(f"DROP SCHEMA {_made.pop()} CASCADE")

@@ -60,7 +60,6 @@ BLOCKS = (
 
 
 def read_sources() -> list[Consignment]:
-    """Read the stored rows."""
     lines = lzma.decompress((FOLDER / "sources.jsonl.xz").read_bytes()).decode().splitlines()
     return [_read_record(json.loads(line)) for line in lines]
 
@@ -79,7 +78,6 @@ def mix_rows(sources: Sequence[Consignment]) -> Iterator[Consignment]:
 
 
 def build_pipeline(fitted: dict[str, Any]) -> Pipeline:
-    """Build the pipeline with the stored parameters and alerts."""
     parameters = FittedParameters(fitted["vocabularies"], fitted["norms"], build_rates(), WEIGHTS)
     return Pipeline(CONFIG, parameters, PSEUDONYMS, read_alerts())
 
@@ -101,7 +99,6 @@ def read_alerts() -> Alerts:
 
 
 def fit_parameters(sources: Sequence[Consignment]) -> dict[str, Any]:
-    """Learn vocabularies and norms from the stored rows."""
     return {"vocabularies": fit_vocabularies(sources, CONFIG), "norms": fit_norms(sources, build_rates())}
 
 

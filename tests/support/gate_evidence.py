@@ -71,7 +71,6 @@ def make_pair(finds: int = 60, slices: Any = (EVEN_SLICE,), **gains: Estimate) -
 
 
 def make_figures(**changes: Any) -> RunFigures:
-    """Make the figures of a good run."""
     good = RunFigures(RecipeEvaluation(make_evaluation(), {}), make_pair(), PACE, NO_LEAK, 0.0)
     return replace(good, **changes)
 

@@ -82,7 +82,6 @@ def in_order(arrivals: list[Arrival], outcomes: list[Outcome], as_of_us: int | N
 
 def _when_cancelled(arrival: Arrival) -> tuple[int, int, str, int]:
     """Among the results of its instant or, where it was cancelled before it came, just after it came."""
-    assert arrival.cancelled_us is not None
     never = arrival.cancelled_us <= arrival.received_us
     return max(arrival.cancelled_us, arrival.received_us), int(never), arrival.name, 1
 
@@ -312,7 +311,6 @@ class PlainHistory:
                 counted.add(network)
 
     def keys_of(self, known: Known, what: EventName) -> list[tuple[Any, int]]:
-        assert known.arrival is not None
         keys: list[tuple[Any, int]] = [(kind, key) for kind, key in enumerate(known.arrival.keys) if key]
         return keys if what[-1] == "arrival" else [*keys, EVERYBODY]
 

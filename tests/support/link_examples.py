@@ -20,14 +20,12 @@ def make_anonymous(name: str, **changes: Any) -> Consignment:
 
 
 def build_link_table(consignments: Sequence[Consignment], outcomes: Sequence[Outcome] = ()) -> LinkTable:
-    """Build the link table of records, in their order."""
     frame = build_frame(list(consignments), Consignment)
     told = build_frame(list(outcomes), Outcome) if outcomes else None
     return _build_table(frame, told, consignments)
 
 
 def build_logged_table(entries: Sequence[Consignment | Outcome]) -> LinkTable:
-    """Build the link table of records in the order of a log."""
     parts: list[Any] = []
     for record in (Consignment, Outcome):
         rows = [(place, each) for place, each in enumerate(entries) if isinstance(each, record)]

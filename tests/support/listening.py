@@ -27,8 +27,6 @@ BODY = msgspec.json.encode({"consignment_id": "RB1", "channel": "postal"})
 
 
 class Running:
-    """A service that listens in a thread of this process."""
-
     def __init__(self, app: App, certificate: Certificate | None, port: int) -> None:
         self.app, self.certificate, self.service, self.port = app, certificate, app.service, port
 

@@ -25,12 +25,10 @@ Reader = Callable[[bytes, MessageContext], Iterator[Parsed]]
 
 
 def change_message(path: Path, *changes: tuple[str, str]) -> bytes:
-    """Give a message with some of its text replaced."""
     return changed(path.read_bytes(), *changes)
 
 
 def changed(content: bytes, *changes: tuple[str, str]) -> bytes:
-    """Give content with some of its text replaced."""
     text = content.decode()
     for old, new in changes:
         assert old in text, old
@@ -49,8 +47,6 @@ def build_message(given: str | dict[str, Any]) -> bytes:
 
 
 class ParsedMessages(NamedTuple):
-    """Messages read together."""
-
     consignments: tuple[Consignment, ...]
     extras: tuple[dict[str, Any], ...]
     states: tuple[StateRow, ...]

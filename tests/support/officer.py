@@ -39,7 +39,6 @@ def write_keys(path: Path, *keys: dict[str, Any]) -> Path:
 
 
 def serving_desk(settings: Settings, clock: Clock = on_day_20) -> AbstractContextManager[Client]:
-    """Run a service with the pages for officers."""
     return serving(settings, clock, further=[list_page_routes])
 
 
@@ -95,7 +94,6 @@ class Officer:
 
 
 def read_token(page: httpx.Response) -> str:
-    """Read the token of a page's forms."""
     found = TOKEN.search(page.text)
     assert found is not None, page.text
     return found[1]
@@ -109,7 +107,6 @@ def read_last(page: httpx.Response) -> str:
 
 
 def enter(client: Client, key: str = "", person: str = "") -> Officer:
-    """Sign in with a key, or with a name if there are no keys."""
     officer = Officer(client)
     officer.sign_in(key, person)
     return officer

@@ -54,5 +54,4 @@ class ExchangePartner:
         return self.sign(Feedback, answered | when | counts)
 
     def sign(self, kind: Any, fields: dict[str, Any]) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(sign_message(kind(**({"author": "XA"} | fields)), self.key))
-        return found
+        return json.loads(sign_message(kind(**({"author": "XA"} | fields)), self.key))

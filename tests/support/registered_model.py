@@ -38,8 +38,7 @@ def register_bundle(registry: Registry, bundle: Path) -> ModelVersion:
 
 def create_run(registry: Registry, **tags: str) -> str:
     experiment = registry.client.get_experiment_by_name("nps-risk")
-    run_id: str = registry.client.create_run(experiment.experiment_id, tags=tags).info.run_id
-    return run_id
+    return registry.client.create_run(experiment.experiment_id, tags=tags).info.run_id
 
 
 def make_past_consignments() -> pd.DataFrame:

@@ -34,8 +34,6 @@ class Called(Protocol):
 
 
 class Told(NamedTuple):
-    """An answer to a consignment."""
-
     decision_id: str
     consignment_id: str
     score: float
@@ -43,8 +41,6 @@ class Told(NamedTuple):
 
 
 class Received(NamedTuple):
-    """A receipt of an outcome or a cancellation."""
-
     kind: str
     consignment_id: str
     recorded_us: int
@@ -160,8 +156,7 @@ class Caller(threading.Thread):
                 time.sleep(0.01)
                 continue
             assert response.status_code in (200, UNKNOWN), response.text
-            found: dict[str, Any] = response.json()
-            return found
+            return response.json()
 
 
 @contextmanager

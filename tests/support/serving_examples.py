@@ -130,7 +130,6 @@ def place(state_dir: Path, bundle: Path, version: str, *, approved: bool = True)
 
 
 def point_to(state_dir: Path, folder: Path) -> None:
-    """Make a placed release the current one."""
     part = state_dir / "models" / "current.part"
     part.write_text(json.dumps({"folder": folder.name}))
     part.replace(state_dir / "models" / "current.json")
@@ -159,7 +158,6 @@ def locate_state(state_dir: Path, **changes: Any) -> Settings:
 
 
 def vault_in(state_dir: Path) -> Vault:
-    """Give the keys of a folder's log."""
     return Vault.load(state_dir / "data.key")
 
 
@@ -184,10 +182,8 @@ async def listen_in_loop(app: App) -> tuple[asyncio.Server, set[HttpToolsProtoco
     server.config.load()
 
     def accept() -> HttpToolsProtocol:
-        found: HttpToolsProtocol = server.config.http_protocol_class(  # type: ignore[operator, assignment]
-            config=server.config, server_state=server.server_state, app_state={}
-        )
-        return found
+        connect = server.config.http_protocol_class
+        return connect(config=server.config, server_state=server.server_state, app_state={})
 
     listening = await asyncio.get_running_loop().create_server(accept, "127.0.0.1", 0)
     return listening, server.server_state.connections
@@ -203,7 +199,6 @@ class Client:
         self.http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60)
 
     def get(self, path: str, **options: Any) -> httpx.Response:
-        """Get a path."""
         return self.portal.call(partial(self.http.get, path, **options))
 
     def post(self, path: str, body: Any, **options: Any) -> httpx.Response:
@@ -225,9 +220,7 @@ class Client:
         return self.send(f"/v1/scores{query}", make_consignment(name, **changes))
 
     def compute_features(self, name: str, **changes: Any) -> dict[str, Any]:
-        """Score a consignment of the examples; give its features."""
-        found: dict[str, Any] = self.score(name, "?features=true", **changes)["features"]
-        return found
+        return self.score(name, "?features=true", **changes)["features"]
 
     def post_at_once(self, path: str, bodies: Sequence[Any]) -> list[httpx.Response]:
         """Post records as JSON by calls that come in together, in their order."""
@@ -261,8 +254,7 @@ class Client:
 
 def _get_good(response: httpx.Response) -> dict[str, Any]:
     assert response.status_code == 200, response.text
-    found: dict[str, Any] = response.json()
-    return found
+    return response.json()
 
 
 def describe_key(name: str, *scopes: str, more: str = "") -> str:
@@ -272,7 +264,6 @@ def describe_key(name: str, *scopes: str, more: str = "") -> str:
 
 
 def bear(name: str, **more: str) -> dict[str, str]:
-    """Give the headers of a request with a key."""
     given = {each.replace("_", "-"): value for each, value in more.items()}
     return {"content-type": "application/json", "authorization": f"Bearer {name}"} | given
 
@@ -308,16 +299,13 @@ def refused(client: Client, name: str) -> str:
     """Ask for a score that cannot be given now; give what the service says of that."""
     response = client.post("/v1/scores", make_consignment(name))
     assert (response.status_code, response.headers["retry-after"]) == (503, "1")
-    told: str = response.json()["detail"]
-    return told
+    return response.json()["detail"]
 
 
 def free_port() -> int:
-    """Give a port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+        return probe.getsockname()[1]
 
 
 def wait_until_ready(process: "subprocess.Popen[bytes]", url: str) -> None:

@@ -113,7 +113,6 @@ class Service:
 
     @property
     def now_us(self) -> int:
-        """The service's clock."""
         return int(1e6 * (BEGIN_SECONDS + DAY_SECONDS * (time.time() - self.epoch)))
 
     @property
@@ -128,7 +127,6 @@ class Service:
             self.up.set()
 
     def launch(self, blow: Blow) -> None:
-        """Start its process."""
         kept = environment(self.folder, NPSRISK_SNAPSHOT_ENTRIES=SNAPSHOT_ENTRIES) | self.more_settings
         serve = SERVE.replace("{begin}", str(BEGIN_SECONDS)).replace("{day}", str(DAY_SECONDS))
         given = [str(self.port), blow.moment, str(self.epoch), str(blow.after)]
@@ -154,13 +152,11 @@ class Service:
         self.process.send_signal(signal.SIGHUP)
 
     def stop(self) -> None:
-        """Stop it in order, if it was started."""
         if self.process is not None:
             self.process.terminate()
             assert self.process.wait(60) == 0
 
     def log_lines(self) -> list[dict[str, Any]]:
-        """What it logged, over all its lives."""
         lines = (self.folder / "service.log").read_text().splitlines()
         return [json.loads(line) for line in lines if line[:1] == "{"]
 

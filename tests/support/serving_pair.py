@@ -33,7 +33,6 @@ def draw_takeovers(count: int, answers: int, seed: int) -> list[Takeover]:
 
 
 def wait_for(find: Callable[[], Any], fault: str) -> Any:
-    """Wait until there is what is looked for."""
     end = time.monotonic() + PATIENCE_SECONDS
     while not (found := find()):
         assert time.monotonic() < end, fault
@@ -88,7 +87,6 @@ class Pair:
 
     @property
     def now_us(self) -> int:
-        """The clock of both."""
         return self.services[0].now_us
 
     def start(self) -> None:
@@ -97,7 +95,6 @@ class Pair:
             service.start_anew()
 
     def find_active(self) -> PairService | None:
-        """Find the one that scores, if one does."""
         return next((each for each in self.services if each.ask_role() == "active"), None)
 
     def strike(self, takeover: Takeover) -> None:
@@ -124,7 +121,6 @@ class Pair:
                 service.stop()
 
     def log_lines(self) -> list[dict[str, Any]]:
-        """What both logged."""
         return [line for service in self.services for line in service.log_lines()]
 
 
@@ -139,8 +135,7 @@ class PairCaller(Caller):
             try:
                 response = client.post(f"{url}{path}", json=body, timeout=TAKEOVER_SECONDS)
                 if response.status_code in (200, 404):
-                    found: dict[str, Any] = response.json()
-                    return found
+                    return response.json()
                 assert response.status_code == 503, response.text
             except httpx.HTTPError:
                 self.done["no answer"] += 1

@@ -44,5 +44,4 @@ def make_past(folder: Path, bundle: Path) -> Path:
 
 
 def forget_old(folder: Path, **options: Any) -> RetentionResult:
-    """Forget the old consignments."""
     return forget(settings_in(folder), day(BEFORE), APPROVAL, **options)

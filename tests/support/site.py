@@ -34,13 +34,10 @@ def entries(folder: Path, *kinds: str) -> list[Event]:
 
 
 def list_names(folder: Path) -> list[str | None]:
-    """List the consignment of each entry of a log."""
     return [event.consignment_id for event in entries(folder)]
 
 
 class Site:
-    """A state directory with a published model."""
-
     def __init__(self, folder: Path, bundle: Path) -> None:
         publish(folder, bundle, "1")
         self.folder = folder

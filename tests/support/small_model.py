@@ -47,7 +47,6 @@ def grow_booster(X: Any = None, y: Any = None, rounds: int = 20, **params: Any) 
 
 @cache
 def small_model() -> RiskModel:
-    """Give the one small model that tests share."""
     return fit_small()
 
 

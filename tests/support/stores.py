@@ -10,7 +10,6 @@ NAME = "mlflow.db"
 
 
 def create_store(folder: Path) -> str:
-    """Create an empty store in a folder, and return its tracking URI."""
     path = folder / NAME
     assert not path.exists()
     path.write_bytes(_make_empty_store())

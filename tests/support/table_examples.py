@@ -19,7 +19,6 @@ def build_tables(
     outcomes: Sequence[Outcome] = (),
     alerts: Sequence[Alert] | None = None,
 ) -> Tables:
-    """Build the tables of literal records."""
     return Tables(
         build_frame(list(consignments), Consignment),
         build_frame(list(outcomes), Outcome),

@@ -30,6 +30,4 @@ def refuse(*words: object, **environment: str | None) -> str:
 
 
 def read_json(done: Result) -> dict[str, Any]:
-    """Read the result of a verb that was run with `--json`."""
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    return json.loads(done.stdout.splitlines()[-1])

@@ -91,16 +91,13 @@ def unique_versions(rows: Sequence[Consignment]) -> list[Consignment]:
     return list({c.consignment_id: c for c in reversed(rows)}.values())[::-1]
 
 
-def visible(outcome: Outcome) -> Any:
-    assert outcome.known_at is not None
-    return max(outcome.known_at, outcome.recorded_at or outcome.known_at)
-
-
 def cut_off(rows: Sequence[Consignment], outcomes: Sequence[Outcome], moment: Any, is_past: Any) -> LinkTable:
     """Build the table of what was known at a moment."""
     past = [c for c in rows if is_past(c.received_at, moment)]
     kept = [structs.replace(c, cancelled_at=None) if (c.cancelled_at or moment) > moment else c for c in past]
-    return build_link_table(kept, [each for each in outcomes if visible(each) <= moment])
+    return build_link_table(
+        kept, [each for each in outcomes if max(each.known_at, each.recorded_at or each.known_at) <= moment]
+    )
 
 
 def show(table: LinkTable, *given: Any) -> dict[str, Any]:
