@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from support.examples import day
-from support.messages import BROKEN, HOUSE, MASTER, MESSAGES
+from support.messages import HOUSE, MASTER, MESSAGES
 from support.serving_examples import Client
 from support.site import Site
 
@@ -66,30 +66,6 @@ def test_a_message_without_goods_is_named(client: Client) -> None:
     (event,) = answer["messages"]["events"]
     assert (event["consignment_id"], event["state"]) == ("160-48103823/H1", "request_for_information")
     assert event["issued_at"] == "2024-03-20T19:02:00Z"
-
-
-@pytest.mark.parametrize(
-    ("body", "kind", "status", "words"),
-    [
-        (b"UNH+1+ITMATT:1'GID+1'", TEXT, 422, "mapping"),
-        (b"<Unlike/>", XML, 422, "in the service NPSRISK_MAPPINGS_DIR). The service reads 0 mappings"),
-        (b'{"consignment_id": "RB1"}', LINKED, 422, "which is sent as application/json"),
-        (b" ", XML, 422, "The body is empty"),
-        (b"<HouseWaybill><b></HouseWaybill>", XML, 422, "not well-formed XML"),
-        (b"<HouseWaybill>", XML, 422, "cut in half"),
-        (b"Dear all", XML, 422, "unknown kind of message"),
-        ((BROKEN / "xfzb_bomb.xml").read_bytes(), XML, 422, "entities are declared"),
-        (b"a,b", "text/csv", 415, "application/json (records"),
-        (b"a,b", "text/csv", 415, "text/plain (Cargo-IMP, EDIFACT or CSV)"),
-    ],
-)
-def test_a_body_with_nothing_to_read_is_refused_with_what_to_do(
-    shared_client: Client, body: bytes, kind: str, status: int, words: str
-) -> None:
-    before = shared_client.service.log.last_sequence
-    response = shared_client.post("/v1/scores", body, headers={"content-type": kind})
-    assert (response.status_code, words in response.json()["detail"]) == (status, True), response.text
-    assert shared_client.service.log.last_sequence == before
 
 
 def test_bad_messages_reject_no_good_one_and_are_named_or_numbered(client: Client) -> None:

@@ -164,35 +164,24 @@ def test_a_field_has_one_value(shared_client: Client, body: bytes, kinds: list[s
 JSON = {"content-type": "application/json"}
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "headers", "status"),
-    [
-        *(("POST", f"v1/scores?{query}", JSON, 422) for query in ("reasons=11", "reasons=-1", "reasons=x", "features=1")),
-        *(("POST", f"v1/scores?{query}", JSON, 422) for query in ("colour=red", "reasons=1&reasons=2")),
-        ("POST", "v1/scores", {"content-type": "text/csv"}, 415),
-        ("POST", "v1/scores", JSON | {"host": "attacker.example"}, 421),
-        ("POST", "v1/scores", JSON | {"host": "127.0.0.1:8080"}, 200),
-        *(("GET", f"v1/decisions?after={after}", {}, 422) for after in ("-1", "x", "1&after=2", "9" * 30)),
-        *(("GET", f"v1/decisions?limit={limit}", {}, 422) for limit in ("0", "1001", "00001000000", "0001" + "0" * 5000)),
-        ("GET", "v1/decisions?q=1", {}, 422),
-        ("GET", "nowhere", {}, 404),
-        ("POST", "v1/outcomes/", JSON, 404),
-        ("GET", "v1/scores", {}, 405),
-        ("POST", "v1/model", JSON, 405),
-    ],
-)  # fmt: skip
-def test_a_request_that_cannot_be_is_refused(
-    shared_client: Client, method: str, path: str, headers: dict[str, str], status: int
+@pytest.mark.parametrize("case", read_cases("refused_requests"))
+def test_a_request_that_cannot_be_is_refused_with_what_to_do(
+    shared_client: Client, case: dict[str, Any]
 ) -> None:
-    if method == "GET":
-        response = shared_client.get(f"/{path}", headers=headers)
+    """Each line has a request, by default with a sound record as JSON, the status and words of the answer."""
+    headers, before = JSON | case.get("headers", {}), shared_client.service.log.last_sequence
+    if case["method"] == "GET":
+        response = shared_client.get(case["path"], headers=headers)
     else:
-        response = shared_client.post(f"/{path}", make_consignment("RB-asked"), headers=headers)
-    assert response.status_code == status
-    if status != 200:
+        body = case["body"].encode() if "body" in case else make_consignment("RB-asked")
+        response = shared_client.post(case["path"], body, headers=headers)
+    assert response.status_code == case["status"]
+    if case["status"] != 200:
         assert response.headers["content-type"] == "application/problem+json"
         told = response.json()
-        assert (told["status"], told["request_id"]) == (status, response.headers["x-request-id"])
+        assert (told["status"], told["request_id"]) == (case["status"], response.headers["x-request-id"])
+        assert case.get("words", "") in told["detail"]
+        assert shared_client.service.log.last_sequence == before
 
 
 def test_a_request_keeps_its_identifier_and_any_other_gets_one_of_its_own(shared_client: Client) -> None:
