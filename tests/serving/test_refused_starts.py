@@ -37,4 +37,5 @@ def test_a_bad_setting_stops_the_start_in_one_line(
     host = case.get("host", "127.0.0.1")
     (line,) = refuse(f"serve --port 0 --host {host}", **environment).strip().splitlines()
     assert [words for words in case["told"] if words not in line] == []
+    assert "cret" not in line, "it shows no password"
     assert (folder / "tls.crt").read_bytes() == certificate, "also as the database"

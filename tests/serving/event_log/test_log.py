@@ -93,30 +93,6 @@ def test_a_log_to_which_another_process_gave_a_name_has_that_name(open_log: Open
     assert log.name == other.name != log.log_id
 
 
-AWAY = r"psycopg://user@127.0.0.1:9/log: .*cannot be opened; .*refused"
-
-
-@pytest.mark.parametrize(
-    ("url", "fault", "told"),
-    [
-        ("postgres//user:secret@host", BadSetting, "^NPSRISK_DATABASE_URL"),
-        ("postgresql://user:secret@host:port/log", BadSetting, "^NPSRISK_DATABASE_URL"),
-        ("postgresql://user:a:se@cret@host/log", BadSetting, "^NPSRISK_DATABASE_URL"),
-        ("mysql://user:secret@host/log", BadSetting, "^NPSRISK_DATABASE_URL"),
-        ("postgresql+psycopg2://user:secret@host/log", BadSetting, "^NPSRISK_DATABASE_URL"),
-        ("postgresql://user:secret@127.0.0.1:9/log", ServiceFault, AWAY),
-        ("postgresql://user@127.0.0.1:9/log?password=secret", ServiceFault, AWAY),
-        ("sqlite:////nowhere/at/all/events.db", ServiceFault, "cannot be opened"),
-    ],
-)
-def test_a_database_that_cannot_be_opened_is_named_without_its_password(
-    vault: Vault, url: str, fault: type[Exception], told: str
-) -> None:
-    with pytest.raises(fault, match=told) as caught:
-        EventLog.open(url, vault)
-    assert "cret" not in str(caught.value)
-
-
 @only_sqlite
 def test_the_log_is_flushed_to_disk_at_every_commit(open_log: Open) -> None:
     with open_log()._engine.connect() as connection:
