@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
@@ -27,7 +28,8 @@ from npsrisk import main
 from training.gate.rules import REFIT_RULE
 from training.runs.evidence import fetch_evidence
 
-Scores = dict[str, float]
+Answers = dict[str, tuple[float, str]]
+"""Score and reasons of each consignment; the reasons as they were written."""
 NPSRISK = Path(sys.executable).with_name("npsrisk")
 CONFIG = """
 [split]
@@ -42,6 +44,21 @@ numeric = ["shelf"]
 origins = 0
 name_rows = 30
 """
+
+
+class Answer(msgspec.Struct):
+    """What of an answer is compared."""
+
+    consignment_id: str
+    score: float
+    reasons: msgspec.Raw
+
+
+class Bulk(msgspec.Struct):
+    """The answers to a list."""
+
+    scores: list[Answer]
+    errors: list[object]
 
 
 class Loop:
@@ -116,11 +133,16 @@ HISTORY = ("--history", "past.parquet", "--outcomes", "outcomes.parquet", "--ale
 
 
 @pytest.fixture(scope="module")
-def batch(loop: Loop) -> Scores:
-    """Scores of the new consignments by `npsrisk score`."""
-    loop.npsrisk("score", "--consignments", "new.jsonl", *HISTORY, "--out", "scores.jsonl")
-    rows = [json.loads(line) for line in (loop.folder / "scores.jsonl").read_text().splitlines()]
-    return {row["consignment_id"]: row["score"] for row in rows}
+def batch(loop: Loop) -> Answers:
+    """Answers for the new consignments by `npsrisk score`."""
+    options = ("--reasons", "4", "--out", "scores.parquet")
+    loop.npsrisk("score", "--consignments", "new.jsonl", *HISTORY, *options)
+    return read_answers(pd.read_parquet(loop.folder / "scores.parquet"))
+
+
+def read_answers(table: pd.DataFrame) -> Answers:
+    both = zip(table["score"], table["reasons"], strict=True)
+    return dict(zip(table["consignment_id"], both, strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -148,22 +170,25 @@ def announced(loop: Loop) -> list[dict[str, Any]]:
     return [{name: value for name, value in json.loads(line).items() if value is not None} for line in lines]
 
 
-def test_the_service_agrees_with_the_batch(loop: Loop, batch: Scores, service: httpx.Client) -> None:
-    rows = sorted(announced(loop), key=lambda row: (row["received_at"], row["consignment_id"]))
-    single = service.post("/v1/scores", json=rows[0]).json()
-    bulk = service.post("/v1/scores", json={"consignments": rows[1:]}).json()
-    assert bulk["errors"] == []
-    live = {each["consignment_id"]: each["score"] for each in [single, *bulk["scores"]]}
-    assert live == batch
+def test_the_service_agrees_with_the_batch(loop: Loop, batch: Answers, service: httpx.Client) -> None:
+    rows, path = announced(loop), "/v1/scores?reasons=4"
+    rows.sort(key=lambda row: (row["received_at"], row["consignment_id"]))
+    single = service.post(path, json=rows[0]).content
+    bulk = msgspec.json.decode(service.post(path, json={"consignments": rows[1:]}).content, type=Bulk)
+    assert bulk.errors == []
+    answers = [msgspec.json.decode(single, type=Answer), *bulk.scores]
+    assert {each.consignment_id: (each.score, bytes(each.reasons).decode()) for each in answers} == batch
+    assert len({reasons for _, reasons in batch.values()}) > 2
 
 
-def test_the_registered_model_agrees_with_the_batch_to_the_bit(loop: Loop, batch: Scores) -> None:
+def test_the_registered_model_agrees_with_the_batch_to_the_bit(loop: Loop, batch: Answers) -> None:
     import mlflow
 
     mlflow.set_tracking_uri(loop.environment["MLFLOW_TRACKING_URI"])
-    model = mlflow.pyfunc.load_model("models:/nps-risk@champion", model_config=loop.name_history())
+    config = loop.name_history() | {"reasons": 4}
+    model = mlflow.pyfunc.load_model("models:/nps-risk@champion", model_config=config)
     table = model.predict(pd.DataFrame(announced(loop)))
-    assert dict(zip(table["consignment_id"], table["score"], strict=True)) == batch
+    assert read_answers(table) == batch
     assert set(table["model_version"]) == {"1"}
 
 
