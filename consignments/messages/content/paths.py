@@ -18,8 +18,8 @@ from consignments.records import Consignment, Item, get_fields
 STEP = re.compile(r"\s*(?P<name>[^\[\]]*[^\[\]\s])\s*(?P<filters>(?:\[[^\[\]]*\])*)")
 FILTER = re.compile(r"\[([^\[\]]*)\]")
 CONDITION = re.compile(r"""\s*([^=]+?)\s*=\s*(["']?)(.*?)\2\s*""")
-SEPARATORS = {mark: re.compile(rf"{re.escape(mark)}(?![^\[\]]*\])") for mark in "/."}
-"""Patterns of separators that do not stand in a filter."""
+OUTSIDE_FILTERS = r"(?![^\[\]]*\])"
+"""Stands behind a separator that is not inside a filter."""
 HERE = (".", "[*]", "[]")
 """Parts that stay where they are: each element of a list is a value of its own already."""
 MAX_PATH_LENGTH = 400
@@ -72,7 +72,7 @@ def _compile_one(text: str, separator: str) -> Path:
         levels_up, rest = levels_up + 1, rest[3:]
     steps: list[Step] = []
     any_depth = False
-    for part in SEPARATORS[separator].split(rest) if rest else ():
+    for part in re.split(re.escape(separator) + OUTSIDE_FILTERS, rest) if rest else ():
         if part == "":
             any_depth = True
         elif part not in HERE:
@@ -118,7 +118,7 @@ class PathTrace:
 
 def find_values(levels: Sequence[Any], text: str, trace: PathTrace | None = None) -> list[Any]:
     """Find all values of the first alternative of a path that has any."""
-    return next((found for path in compile_path(text) if (found := _follow(levels, path, trace))), [])
+    return next((found for path in compile_path(text) if (found := follow_path(levels, path, trace))), [])
 
 
 def find_nodes(node: Any, path: str) -> list[Node]:
@@ -129,7 +129,7 @@ def find_nodes(node: Any, path: str) -> list[Node]:
 def find_texts(levels: Sequence[Any], text: str) -> list[str]:
     """Find the texts of the first alternative of a path that has any."""
     paths = compile_path(text)
-    return next((found for path in paths if (found := list_texts(_follow(levels, path, None)))), [])
+    return next((found for path in paths if (found := list_texts(follow_path(levels, path)))), [])
 
 
 def find_text(levels: Sequence[Any], text: str) -> str | None:
@@ -137,16 +137,12 @@ def find_text(levels: Sequence[Any], text: str) -> str | None:
     return next(iter(find_texts(levels, text)), None)
 
 
-def _follow(levels: Sequence[Any], path: Path, trace: PathTrace | None) -> list[Any]:
+def follow_path(levels: Sequence[Any], path: Path, trace: PathTrace | None = None) -> list[Any]:
+    """Find the values of one alternative of a path; the last of the levels is the node that it begins at."""
     if path.levels_up >= len(levels):
         return []
-    return follow_steps(levels[0 if path.levels_up < 0 else -1 - path.levels_up], path.steps, trace)
-
-
-def follow_steps(node: Any, steps: Sequence[Step], trace: PathTrace | None = None) -> list[Any]:
-    """Find the values of steps that begin at a node."""
-    values = [node]
-    for name, any_depth, position, conditions in steps:
+    values = [levels[0 if path.levels_up < 0 else -1 - path.levels_up]]
+    for name, any_depth, position, conditions in path.steps:
         found: list[Any] = []
         for value in values:
             if not any_depth:
@@ -176,20 +172,13 @@ def _list_children(value: Any, name: str) -> list[Any]:
 
 def _meets(value: Any, name: str, wanted: str) -> bool:
     values = [value] if name in (".", "text()") else _list_children(value, name)
-    return any((clean_text(get_leaf(each)) or "").casefold() == wanted for each in values)
-
-
-def get_leaf(value: Any) -> Any:
-    """Return a text or number, or the own text of a node."""
-    if isinstance(value, dict):
-        own = value.get(TEXT)
-        return own[0] if own and not isinstance(own[0], dict) else None
-    return value
+    return bool(values) and wanted in map(str.casefold, list_texts(values) or [""])
 
 
 def list_texts(values: Sequence[Any]) -> list[str]:
-    """List the texts of values."""
-    return [text for value in values if (text := clean_text(get_leaf(value)))]
+    """List the texts of values: of texts, of numbers, and of nodes their own one."""
+    own = (next(iter(value.get(TEXT, ())), None) if isinstance(value, dict) else value for value in values)
+    return [text for value in own if (text := clean_text(value))]
 
 
 def convert_text(column: str, text: str | None, doubts: Doubts, of: str = "") -> Any:

@@ -6,7 +6,7 @@ texts, numbers, flags. An attribute is `@name`; the text of an XML element that 
 
 import json
 import re
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -25,6 +25,8 @@ from consignments.messages.xml_parsing import (
 )
 
 Node: TypeAlias = dict[str, list[Any]]
+Pairs: TypeAlias = list[tuple[str, Any]]
+"""Names and values of an object of JSON, as they stand in it."""
 
 CHUNK_BYTES = 1 << 16
 MAX_RECORD_BYTES = 20_000_000
@@ -221,12 +223,38 @@ def _convert(element: Any) -> Any:
 # --- JSON -------------------------------------------------------------------------------------------------------------
 
 
-def decode_json(content: bytes) -> Any:
+def _build_object(pairs: Pairs) -> dict[str, Any]:
+    """Build an object in which nothing is lost if a name is repeated, as in XML."""
+    found: dict[str, list[Any]] = {}
+    for name, value in pairs:
+        found.setdefault(name, []).append(value)
+    return {name: values if len(values) > 1 else values[0] for name, values in found.items()}
+
+
+def _build_node(pairs: Pairs) -> Node:
+    node: Node = {}
+    for name, value in pairs:
+        node.setdefault(name.strip().lower(), []).extend(_flatten(value))
+    return node
+
+
+def _flatten(value: Any) -> list[Any]:
+    """List a value, or all values of a list and of lists in it."""
+    return [each for part in value for each in _flatten(part)] if isinstance(value, list) else [value]
+
+
+def parse_json_tree(content: bytes) -> Node:
+    """Decode JSON as a tree; a list at the top stands under `#text`."""
+    value = decode_json(content, _build_node)
+    return value if isinstance(value, dict) else {TEXT: _flatten(value)}
+
+
+def decode_json(content: bytes, build_object: Callable[[Pairs], Any] = _build_object) -> Any:
     """Decode JSON as Python values; a number out of range is infinite, and a name that stands twice in an object has a list."""
     _refuse_many(content)
     try:
         text = _decode_text(content).decode("utf-8", "replace").strip(" \t\r\n\0")
-        return json.loads(text, parse_int=_parse_integer, object_pairs_hook=_build_object, strict=False)
+        return json.loads(text, parse_int=_parse_integer, object_pairs_hook=build_object, strict=False)
     except RecursionError as error:
         raise MessageFault("nested too deep") from error
     except json.JSONDecodeError as error:
@@ -262,38 +290,6 @@ def _decode_text(content: bytes) -> bytes:
 
 def _parse_integer(digits: str) -> float | int:
     return int(digits) if len(digits) <= MAX_JSON_DIGITS else float("inf")
-
-
-def _build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Build an object in which nothing is lost if a name is repeated, as in XML."""
-    found = dict(pairs)
-    if len(found) == len(pairs):
-        return found
-    joined: dict[str, list[Any]] = {}
-    for name, value in pairs:
-        joined.setdefault(name, []).append(value)
-    return {name: values if len(values) > 1 else values[0] for name, values in joined.items()}
-
-
-def convert_json(value: Any) -> Node:
-    """Convert a decoded JSON value to a tree; a list at the top stands under `#text`."""
-    try:
-        values = _convert_values(value)
-    except RecursionError as error:
-        raise MessageFault("nested too deep") from error
-    return values[0] if isinstance(value, dict) else {TEXT: values}
-
-
-def _convert_values(value: Any) -> list[Any]:
-    """Convert a value, or all values of a list and of lists in it."""
-    if isinstance(value, list):
-        return [each for part in value for each in _convert_values(part)]
-    if not isinstance(value, dict):
-        return [value]
-    node: Node = {}
-    for name, part in value.items():
-        node.setdefault(str(name).strip().lower(), []).extend(_convert_values(part))
-    return [node]
 
 
 def walk_nodes(node: Any, left_out: Set[int] = frozenset()) -> Iterator[tuple[str, Node]]:

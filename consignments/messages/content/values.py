@@ -288,11 +288,12 @@ def find_unit_doubts(gross_kg: float | None, items: list[Fields], channel: str) 
 
 
 def settle_basis(
-    items: list[Fields], column: str, per_unit: bool | None, total: float | None, doubts: Doubts
+    items: list[Fields], column: str, basis: str | None, total: float | None, doubts: Doubts
 ) -> None:
-    """Multiply amounts per unit to those of whole items; a declared total decides in doubt which they are."""
+    """Multiply amounts `per unit` to those of whole items; without a basis a declared total decides which they are."""
     amounts = [(item, item[column], item["quantity"]) for item in items if item[column] is not None]
-    if per_unit is None and amounts and any((item["quantity"] or 1.0) != 1.0 for item in items):
+    per_unit = basis == "per unit"
+    if basis is None and amounts and any((item["quantity"] or 1.0) != 1.0 for item in items):
         plain = sum(amount for _, amount, _ in amounts)
         multiplied = sum(amount * (count or 1.0) for _, amount, count in amounts)
         if total is None or not _is_close(total, plain):

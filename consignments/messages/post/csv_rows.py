@@ -48,10 +48,10 @@ class _Lines:
         self._again.extendleft(reversed(self._row[1:]))
 
 
-def read_rows(content: bytes, read: Set[str] | None = None) -> Iterator[Node | MessageFault]:
+def read_rows(content: bytes, read: Set[str]) -> Iterator[Node | MessageFault]:
     """Yield each row by the names of its columns, or its fault; the further lines of a row at fault may be rows of their own.
 
-    A name of a column that is `read` may stand once; without `read`, any name.
+    A name of a column that is `read` may stand once; any name, if all are read (`*`) or none is.
     """
     encoding = "utf-16" if content.startswith(UTF_16_MARKS) else "utf-8-sig"
     head = content[:HEAD_BYTES].decode(encoding, "replace").lstrip("\r\n ").partition("\n")[0]
@@ -70,7 +70,7 @@ def read_rows(content: bytes, read: Set[str] | None = None) -> Iterator[Node | M
             if names is None:
                 names = [name.strip().lower() for name in row]
                 refused = {name for name, times in Counter(filter(None, names)).items() if times > 1}
-                if refused := refused if read is None else refused & read:
+                if refused := refused & read if read and "*" not in read else refused:
                     got, todo = ", ".join(sorted(refused)), "rename or drop one of them"
                     raise MessageFault("a column name occurs twice", got=got, todo=todo)
             elif [name.strip().lower() for name in row] != names:  # a further table may have been appended

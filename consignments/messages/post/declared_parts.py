@@ -4,14 +4,15 @@ A part is a declaration if it has an identifier and, in it or below it, a party 
 references: the items of a receptacle, the subjects of an answer. A message whose structure and identifiers disagree is a fault.
 """
 
-from collections.abc import Container, Iterable, Iterator, Sequence, Set
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import product
 from typing import NamedTuple
 
 from consignments.errors import MessageFault
 from consignments.identifiers import parse_awb, parse_s10
-from consignments.messages.content.paths import Path, Step, compile_path, follow_steps, list_texts
+from consignments.messages.content.paths import Path, compile_path, follow_path, list_texts
 from consignments.messages.content.trees import Node, walk_nodes
 from consignments.messages.parsed import GOODS_OUTSIDE, build_count_fault, build_goods_fault
 from consignments.messages.post.element_names import read_name
@@ -59,6 +60,7 @@ class _Found:
     seen: set[str] = field(default_factory=set)
     identifiers: set[str] = field(default_factory=set)
     parts: list[DeclaredPart] = field(default_factory=list)
+    groups: int = 0
 
     def declare(self, identifiers: set[str]) -> None:
         """Make the node itself a declaration."""
@@ -82,7 +84,7 @@ class PartFinder:
         self._goods: set[str] = set()
         self._facts: list[dict[str, set[str]]] = []
         self._flat_facts: list[dict[str, set[str]]] = []
-        self._identifiers: list[list[tuple[Step, ...]]] = []
+        self._identifiers: list[list[Path]] = []
         for mapping in mappings:
             for column, source in mapping.record.items():
                 side = column.partition("_")[0]
@@ -91,31 +93,30 @@ class PartFinder:
             identifier = mapping.record.get("consignment_id")
             for part in identifier.parts if identifier is not None else ():
                 paths = [compile_path(text) for text in part if not text.startswith(LITERAL)]
-                # either the alternatives of one path, or paths whose texts are joined
-                for joined in (
-                    [[path] for path in paths[0]] if len(paths) == 1 else [[each[0] for each in paths]]
-                ):
+                for joined in product(*paths):
                     here = [path.steps for path in joined if path.levels_up == 0 and path.steps]
-                    plain = [tuple(step._replace(any_depth=False) for step in steps) for steps in here]
+                    plain = [
+                        Path(0, tuple(step._replace(any_depth=False) for step in steps)) for steps in here
+                    ]
                     self._identifiers += [plain] if plain else []
-            goods = self._add_marks(mapping.items_each, ITEMS)
-            self._goods.update(path.steps[0].name for path in goods if path.steps)
+            self._goods |= self._add_marks(map(compile_path, mapping.items_each), ITEMS)
             flat = {column: source for column, source in mapping.record.items() if column in FLAT_GOODS}
             facts = {
-                column: {path.steps[0].name for path in source.list_compiled() if path.steps}
+                column: _list_first_names(source.list_paths())
                 for column, source in (mapping.items or flat).items()
             }
             (self._facts if mapping.items else self._flat_facts).append(facts)
-        self._known = self._marks.keys() | set().union(
+        self.names = self._marks.keys() | set().union(
             *(each for facts in self._facts for each in facts.values())
         )
 
-    def _add_marks(self, texts: Iterable[str], mark: int) -> list[Path]:
-        paths = [path for text in texts for path in compile_path(text)]
-        for path in paths:
-            if path.levels_up == 0 and path.steps and path.steps[0].name != "*":
-                self._marks[path.steps[0].name] = self._marks.get(path.steps[0].name, 0) | mark
-        return paths
+    def _add_marks(self, paths: Iterable[Sequence[Path]], mark: int) -> set[str]:
+        """Mark the first names of paths that begin in the record, and return those of all."""
+        given = [*paths]
+        for name in _list_first_names([path for path in each if path.levels_up == 0] for each in given):
+            if name != "*":
+                self._marks[name] = self._marks.get(name, 0) | mark
+        return _list_first_names(given)
 
     def find(self, root: Node) -> list[DeclaredPart]:
         """Find the declarations in a tree that have an identifier, or stand in a list with others."""
@@ -134,18 +135,12 @@ class PartFinder:
 
     def refuse_groups(self, root: Node) -> None:
         """Refuse goods in several places of a message that has neither a party nor an identifier: they may be of several declarations."""
-        found, groups = self._search(root), self._count_groups(root)
-        if groups > 1 and not found.identifiers and not found.marks & PARTIES:
+        found = self._search(root)
+        if found.groups > 1 and not found.identifiers and not found.marks & PARTIES:
             raise MessageFault(
-                f"{groups} groups of goods, and no identifier that is known",
+                f"{found.groups} groups of goods, and no identifier that is known",
                 todo="send each declaration as a message, or describe the message with a mapping",
             )
-
-    def _count_groups(self, node: Node) -> int:
-        """Count the nodes that have kinds of goods, and are no goods themselves."""
-        below = [(self._is_goods(name, value), value) for name, value in list_below(node)]
-        inner = sum(self._count_groups(value) for is_goods, value in below if not is_goods)
-        return inner + any(is_goods for is_goods, _ in below)
 
     def refuse_others(self, root: Node, names: Container[str], records: Sequence[Node]) -> None:
         """Refuse a message with declarations or goods outside the records that a mapping selects, or with one nested in another."""
@@ -182,15 +177,6 @@ class PartFinder:
         """Check whether a part describes a consignment at all; weights of a receptacle and remarks of an answer do not."""
         found = self._search(root)
         return bool(found.parts or found.marks & DECLARED)
-
-    def count_names(self, part: Node) -> int:
-        """Count the different names in a part that the mapping knows."""
-        return len({name for _, node in walk_nodes(part) for name in node if name in self._known})
-
-    def names_goods(self, names: Set[str]) -> bool:
-        """Check whether a description or tariff code of goods is among some names."""
-        columns = [facts.get(column, set()) for facts in self._facts for column in ("description", "hs_code")]
-        return not names.isdisjoint(set().union(*columns))
 
     def holds_goods(self, node: Node) -> bool:
         """Check whether goods stand in a node itself, under a name that a mapping knows."""
@@ -243,6 +229,8 @@ class PartFinder:
         if not in_goods:
             _declare_neighbours(below, references=not in_receptacle)
         divided = {part.name for part in below if part.parts}
+        found.groups = sum(part.groups for part in below if not part.is_goods)
+        found.groups += any(part.is_goods for part in below)
         if any(part.is_goods and not part.parts for part in below):
             found.marks |= ITEMS
         for key, values in node.items():
@@ -281,9 +269,10 @@ class PartFinder:
         found: set[str] = set()
         weak = False
         for joined in self._identifiers:
-            texts = [list_texts(follow_steps(node, steps)) for steps in joined if steps[0].name in node]
+            here = [path for path in joined if path.steps[0].name in node]
+            texts = [list_texts(follow_path([node], path)) for path in here]
             for text in map("".join, zip(*filter(None, texts), strict=False)):
-                if joined[0][0].name not in WEAK_NAMES or parse_s10(text) or parse_awb(text):
+                if joined[0].steps[0].name not in WEAK_NAMES or parse_s10(text) or parse_awb(text):
                     found.add(text)
                 else:
                     weak = True
@@ -299,6 +288,10 @@ def _names_document(name: str) -> bool:
     """Check whether a name is that of documents, an insurance and the like, and not of goods."""
     meanings = {(each.section, each.name) for each in read_name(name)}
     return ("record", "ignored") in meanings and ("weak", "goods") not in meanings
+
+
+def _list_first_names(paths: Iterable[Sequence[Path]]) -> set[str]:
+    return {path.steps[0].name for alternatives in paths for path in alternatives if path.steps}
 
 
 def list_below(node: Node) -> Iterator[tuple[str, Node]]:

@@ -14,12 +14,11 @@ from consignments.messages.content.paths import PathTrace, convert_text, find_va
 from consignments.messages.content.trees import (
     TEXT,
     Node,
-    convert_json,
     decode_head,
-    decode_json,
     find_tag,
     has_name,
     name_content,
+    parse_json_tree,
     parse_xml_tree,
     prepare_xml,
     read_beginning,
@@ -77,7 +76,6 @@ def build_receptacle_fields(number: str) -> dict[str, Any]:
 
 
 KINDS = {field.name: field.kind for field in get_fields(Consignment)}
-CODED_COLUMNS = ("nature", "service", "payment", "purpose")
 MAX_PRECISE_BYTES = 4_000_000
 """Up to this size the path of `each` is followed exactly; in a larger message its last name finds the records."""
 SEARCHED_BYTES = 1_000_000
@@ -176,7 +174,7 @@ class Record:
         if kind in ("time", "date"):
             moment = parse_time(text)
             return moment.date() if moment and kind == "date" else moment
-        if text and not of and (column in CODED_COLUMNS or column in self.mapping.codes):
+        if text and not of:
             text = self._decode(column, text)
         return convert_text(column, text, self.doubts, of)
 
@@ -211,7 +209,7 @@ class Record:
     def _read_weight(self, column: str, table: Mapping[str, Source], levels: Levels, of: str) -> float | None:
         """Read a weight in kilograms: unit of the message, else of the mapping, else kilograms in doubt."""
         source, units = table.get(column), self.mapping.units
-        unit = units.net_weight if of else units.gross_weight
+        unit = units.get("net_weight" if of else "gross_weight", units.get("weight"))
         if source is not None and unit == POUNDS_AND_OUNCES:
             texts = [next(iter(self._list_texts(path, levels)), None) for path in source.parts[0][:2]]
             found = [parse_number(text, self.doubts, of + column) for text in texts]
@@ -259,8 +257,8 @@ class Record:
     def _complete(self, fields: Fields, items: list[Fields]) -> None:
         """Fill what the record leaves to its items, to its receptacle and to the countries of its parties."""
         mapping, units, declared = self.mapping, self.mapping.units, fields.get("declared_value")
-        settle_basis(items, "value", units.value_per_unit, declared, self.doubts)
-        settle_basis(items, "net_weight_kg", units.net_weight_per_unit, None, self.doubts)
+        settle_basis(items, "value", units.get("value"), declared, self.doubts)
+        settle_basis(items, "net_weight_kg", units.get("weight_basis"), None, self.doubts)
         add_goods(fields, items, self._read_own("postage_currency"), self.doubts)
         fields["currency"] = fields["currency"] and fields["currency"].upper()
         written = parse_number(self._read_text("gross_weight_kg", mapping.record, self.levels), Doubts())
@@ -309,7 +307,7 @@ def list_records(
     """Yield each record of a message, or the fault of a row of CSV."""
     mapping, kind = mappings[0], find_format(content, mappings[0])
     if kind == "csv":
-        for row in read_rows(content, mapping.list_names()):
+        for row in read_rows(content, mapping.all_names):
             yield row if isinstance(row, MessageFault) else Record([row, row], row, row, mapping)
     elif kind == "edifact":
         for message in read_interchange(content, mapping.segments):
@@ -323,7 +321,7 @@ def list_records(
                     raise build_count_fault(max(numbers), 1)
                 yield from _select_records(message, message, (mapping,), searched=False)
     elif kind == "json":
-        tree = convert_json(decode_json(content))
+        tree = parse_json_tree(content)
         for whole in tree[TEXT] if set(tree) == {TEXT} else [tree]:
             if isinstance(whole, dict):
                 yield from _select_records(whole, whole, mappings)
@@ -346,13 +344,13 @@ def _stream_records(
     mapping, searched = mappings[0], mappings[0].is_searched
     parts = _find_parts(read_beginning(content, SEARCHED_BYTES), mappings)
     names = [Counter(part.name for part, _ in parts).most_common(1)[0][0]] if len(parts) > 1 else None
-    tag = find_tag(content, names or mapping.list_record_names())
+    tag = find_tag(content, names or mapping.each_names)
     if tag is None:
         got, expected = f"{len(content):,} bytes", "an element that is repeated for each declaration"
         raise MessageFault("too large", got=got, expected=expected)
     content, frame = read_frame(content, tag, context.notes)
     if not searched:
-        get_finder((mapping,)).refuse_others(frame, mapping.list_record_names(), [])
+        get_finder((mapping,)).refuse_others(frame, mapping.each_names, [])
     in_frame = _find_parts(frame, mappings)
     around = _list_around(frame, [part.node for part, _ in in_frame])
     for record in stream_records(content, tag):
@@ -370,8 +368,9 @@ def _find_parts(root: Node, mappings: Sequence[MessageMapping]) -> list[tuple[De
     parts = get_finder(tuple(mappings)).find(root) if mappings[0].is_searched else []
     if len(mappings) == 1:
         return [(part, mappings[0]) for part in parts]
-    finders = [(mapping, get_finder((mapping,))) for mapping in mappings]
-    return [(part, max(finders, key=lambda each: each[1].count_names(part.node))[0]) for part in parts]
+    names = [{name for _, node in walk_nodes(part.node) for name in node} for part in parts]
+    own = [max(mappings, key=lambda each: len(get_finder((each,)).names & known)) for known in names]
+    return list(zip(parts, own, strict=True))
 
 
 def _select_records(
@@ -391,7 +390,7 @@ def _select_records(
         values = find_values([root], each) or find_values([top], each)
         found = [node for node in values if isinstance(node, dict)]
         if found and searched:
-            get_finder((mapping,)).refuse_others(root, mapping.list_record_names(), found)
+            get_finder((mapping,)).refuse_others(root, mapping.each_names, found)
         scopes = [root] if len(found) == 1 else found
         around = _list_around(root, scopes)
         for record in found:

@@ -7,7 +7,7 @@ values are per unit or total. `[codes]` says what the feed's codes mean. docs/fo
 
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -24,13 +24,12 @@ Format = Literal["xml", "json", "csv", "edifact", ""]
 NOT_FROM_MESSAGE = ("channel", "received_at", "items", "level", "quality", "issued_at")
 COLUMNS = tuple(field.name for field in get_fields(Consignment) if field.name not in NOT_FROM_MESSAGE)
 POUNDS_AND_OUNCES = "lb+oz"
-WEIGHT_KEYS = ("weight", "gross_weight", "net_weight")
+BASES = ("total", "per unit")
 BASES_OF = ("weight_basis", "value")
-BASES = {"per unit": True, "total": False}
 TABLES = {
     "record": ("column", (*COLUMNS, "each", "issued_at", "purpose", "weight_unit", "postage_currency")),
     "items": ("column", (*ITEM_COLUMNS, "each", "currency", "weight_unit")),
-    "units": ("unit", (*WEIGHT_KEYS, *BASES_OF)),
+    "units": ("unit", ("weight", "gross_weight", "net_weight", *BASES_OF)),
     "codes": ("column", (*COLUMNS, "purpose")),
     "segments": ("setting", ("group", "until", "types")),
 }
@@ -42,28 +41,14 @@ LITERAL = "="
 
 @dataclass(frozen=True)
 class Source:
-    """The source of a column in a message."""
+    """The source of a column in a message: the first of its parts that gives a text; the paths of a part are joined."""
 
     parts: tuple[tuple[str, ...], ...]
     join: str | None = None
 
-    def list_paths(self) -> list[str]:
-        """List its paths, without the values that it gives itself."""
-        return [path for part in self.parts for path in part if not path.startswith(LITERAL)]
-
-    def list_compiled(self) -> list[ValuePath]:
-        """List all alternatives of its paths."""
-        return [path for text in self.list_paths() for path in compile_path(text)]
-
-
-@dataclass(frozen=True)
-class Units:
-    """Units of a feed."""
-
-    gross_weight: str | None = None
-    net_weight: str | None = None
-    net_weight_per_unit: bool | None = None
-    value_per_unit: bool | None = None
+    def list_paths(self) -> list[tuple[ValuePath, ...]]:
+        """List the alternatives of each of its paths, without the values that it gives itself."""
+        return [compile_path(path) for part in self.parts for path in part if not path.startswith(LITERAL)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,55 +64,53 @@ class MessageMapping:
     items_each: tuple[str, ...]
     record: Mapping[str, Source]
     items: Mapping[str, Source]
-    units: Units
-    codes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    segments: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    units: Mapping[str, str]
+    codes: Mapping[str, Mapping[str, str]]
+    segments: Mapping[str, tuple[str, ...]]
 
     @property
     def is_searched(self) -> bool:
         """Return whether it leaves open where declarations stand."""
         return "." in self.each
 
-    def list_record_names(self) -> list[str]:
-        """List the names of the elements that may be declarations."""
+    @cached_property
+    def each_names(self) -> list[str]:
+        """The names of the elements that may be declarations."""
         paths = [path for each in self.each for path in compile_path(each)]
         return [path.steps[-1].name for path in paths if path.steps]
-
-    def list_names(self) -> set[str] | None:
-        """List the names in the paths of columns; None if a path leads to any name."""
-        paths = [path for source in self._list_sources() for path in source.list_compiled()]
-        return None if "*" in self.all_names or not all(path.steps for path in paths) else self.all_names
 
     @cached_property
     def record_names(self) -> set[str]:
         """The names in the paths of columns of the declaration itself."""
-        steps = [*_list_steps(self.record.values())]
-        conditions = {name for step in steps for name, _ in step.conditions}
-        return conditions | {step.name for step in steps}
+        return _collect_names(self.record.values())
 
     @cached_property
     def all_names(self) -> set[str]:
         """The names in the paths of columns of the declaration and of its goods."""
-        return {step.name for step in _list_steps(self._list_sources())}
+        return self.record_names | _collect_names(self.items.values())
 
     @cached_property
     def deep_names(self) -> set[str]:
         """The names that are looked for at any depth."""
-        return {step.name for step in _list_steps(self._list_sources()) if step.any_depth}
+        steps = _list_steps((*self.record.values(), *self.items.values()))
+        return {step.name for step in steps if step.any_depth}
 
     @cached_property
-    def ends(self) -> list[str]:
+    def ends(self) -> set[str]:
         """The names that the paths of columns end in."""
-        paths = [compile_path(text)[0] for source in self._list_sources() for text in source.list_paths()]
-        ends = [path.steps[-1].name for path in paths if path.steps]
-        return list(dict.fromkeys(name.removeprefix("@") for name in ends if name != "*"))
-
-    def _list_sources(self) -> tuple[Source, ...]:
-        return (*self.record.values(), *self.items.values())
+        sources = (*self.record.values(), *self.items.values())
+        firsts = [path[0].steps[-1:] for source in sources for path in source.list_paths()]
+        return {step.name.removeprefix("@") for steps in firsts for step in steps if step.name != "*"}
 
 
 def _list_steps(sources: Iterable[Source]) -> Iterator[Step]:
-    return (step for source in sources for path in source.list_compiled() for step in path.steps)
+    paths = (path for source in sources for path in source.list_paths())
+    return (step for alternatives in paths for path in alternatives for step in path.steps)
+
+
+def _collect_names(sources: Iterable[Source]) -> set[str]:
+    steps = [*_list_steps(sources)]
+    return {step.name for step in steps} | {name for step in steps for name, _ in step.conditions}
 
 
 def load_mapping(path: Path | str) -> MessageMapping:
@@ -171,7 +154,6 @@ def parse_mapping(text: str, where: str) -> MessageMapping:
     if items and items_each is None:
         expected = "each = path of one kind of goods"
         raise BadSetting("no path of the items", where=f"{where}, items.each", expected=expected)
-    named = {name: _read_names(value, f"{where}, segments.{name}") for name, value in segments.items()}
     return MessageMapping(
         name=str(given.get("name", Path(where).stem)),
         channel=_choose(given, "channel", ("postal", "air_cargo"), where),
@@ -182,9 +164,12 @@ def parse_mapping(text: str, where: str) -> MessageMapping:
         items_each=_read_paths(items_each, f"{where}, items.each") if items_each else (),
         record={name: _read_source(value, f"{where}, record.{name}") for name, value in record.items()},
         items={name: _read_source(value, f"{where}, items.{name}") for name, value in items.items()},
-        units=_read_units(units, f"{where}, units"),
+        units={name: _check_unit(name, value, f"{where}, units.{name}") for name, value in units.items()},
         codes={name: _read_codes(value, f"{where}, codes.{name}") for name, value in codes.items()},
-        segments={name: tuple(map(str.upper, tags)) for name, tags in named.items()},
+        segments={
+            name: tuple(map(str.upper, _read_names(tags, f"{where}, segments.{name}")))
+            for name, tags in segments.items()
+        },
     )
 
 
@@ -256,16 +241,15 @@ def _read_paths(value: Any, where: str) -> tuple[str, ...]:
 # --- units and codes --------------------------------------------------------------------------------------------------
 
 
-def _read_units(given: Mapping[str, Any], where: str) -> Units:
-    for name, value in given.items():
-        place = f"{where}.{name}"
-        if name in BASES_OF and value not in (*BASES,):
-            raise BadSetting("unknown basis", where=place, got=repr(value), expected="total or per unit")
-        if name in WEIGHT_KEYS and value != POUNDS_AND_OUNCES and get_unit_factor(str(value)) is None:
-            expected = "kg, g, lb, oz or lb+oz"
-            raise BadSetting("unknown unit of weight", where=place, got=repr(value), expected=expected)
-    gross, net = (given.get(name) or given.get("weight") for name in ("gross_weight", "net_weight"))
-    return Units(gross, net, *(BASES.get(given.get(name, "")) for name in BASES_OF))
+def _check_unit(name: str, value: Any, where: str) -> str:
+    if name in BASES_OF:
+        is_known, expected = value in BASES, " or ".join(BASES)
+    else:
+        is_known = value == POUNDS_AND_OUNCES or get_unit_factor(str(value)) is not None
+        expected = "kg, g, lb, oz or lb+oz"
+    if not is_known:
+        raise BadSetting("unknown unit", where=where, got=repr(value), expected=expected)
+    return str(value)
 
 
 def _read_codes(table: Any, where: str) -> dict[str, str]:

@@ -26,10 +26,11 @@ from consignments.messages.parsed import (
     StateRow,
     build_mapping_fault,
 )
-from consignments.messages.post.declared_parts import RECEPTACLE_NAMES, RESPONSE_MARKS, get_finder
+from consignments.messages.post.declared_parts import RECEPTACLE_NAMES, RESPONSE_MARKS
+from consignments.messages.post.element_names import read_place
 from consignments.messages.post.mapped import build_receptacle_fields, list_records, matches_mapping
 from consignments.messages.post.mapping import MessageMapping, parse_mapping
-from consignments.messages.post.unread import describes_goods
+from consignments.messages.post.unread import GOODS_FACTS, describes_goods
 
 MAPPING_NAMES = ("content_pieces", "sku_list", "flat_itmatt", "cds")
 """In the order in which they are tried."""
@@ -108,7 +109,7 @@ def _refuse_unread(roots: Iterable[Node], mappings: list[MessageMapping]) -> Non
         raise MessageFault(
             "a message inside of a text", todo="send it by itself, without what stands around it"
         )
-    if get_finder(tuple(mappings)).names_goods(names):
+    if not {read_place((name,)).fact for name in names}.isdisjoint(GOODS_FACTS):
         raise build_mapping_fault(f"names of {', '.join(mapping.name for mapping in mappings)} alone")
 
 

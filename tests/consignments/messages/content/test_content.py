@@ -4,14 +4,14 @@ import pytest
 
 from consignments.errors import BadSetting, MessageFault
 from consignments.messages.content.paths import compile_path, find_values
-from consignments.messages.content.trees import convert_json, decode_json, parse_xml_tree
+from consignments.messages.content.trees import decode_json, parse_json_tree, parse_xml_tree
 
-TREE = convert_json({"head": {"cur": "EUR"}, "party": [{"name": "K"}, {"name": "A"}]})
+TREE = parse_json_tree(b'{"head": {"cur": "EUR"}, "party": [{"name": "K"}, {"name": "A"}]}')
 
 
 def test_a_tree_of_xml_and_of_json_have_one_shape() -> None:
     assert parse_xml_tree(b"<m><A><b>1</b><b>2</b></A></m>", []) == ("m", {"a": [{"b": ["1", "2"]}]})
-    assert convert_json({"A": {"b": ["1", ["2"]]}}) == {"a": [{"b": ["1", "2"]}]}
+    assert parse_json_tree(b'{"A": {"b": ["1", ["2"]]}}') == {"a": [{"b": ["1", "2"]}]}
 
 
 def test_numbers_out_of_range_do_not_refuse_a_document_and_too_many_values_do() -> None:
