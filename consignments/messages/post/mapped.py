@@ -10,7 +10,7 @@ from typing import Any
 from consignments.errors import MessageFault
 from consignments.messages.air.waybills import identify_by_content
 from consignments.messages.configuration import load_codes
-from consignments.messages.content.paths import PathTrace, convert_text, find_values, list_texts
+from consignments.messages.content.paths import PathTrace, convert_text, find_texts, find_values, list_texts
 from consignments.messages.content.trees import (
     TEXT,
     Node,
@@ -27,6 +27,7 @@ from consignments.messages.content.trees import (
     walk_nodes,
 )
 from consignments.messages.content.values import (
+    OUNCE,
     POUND,
     Doubts,
     Fields,
@@ -44,8 +45,8 @@ from consignments.messages.post.csv_rows import read_rows
 from consignments.messages.post.declared_parts import RESPONSE_MARKS, DeclaredPart, find_only_s10, get_finder
 from consignments.messages.post.edifact import find_message_type, looks_like_edifact, read_interchange
 from consignments.messages.post.mapping import (
+    COLUMNS,
     LITERAL,
-    NOT_FROM_MESSAGE,
     POUNDS_AND_OUNCES,
     MessageMapping,
     Source,
@@ -89,11 +90,11 @@ SEPARATORS = {
 }
 """Separators of joined texts, if it is not a space."""
 PURPOSES: dict[str, Purpose] = {"create": "create", "update": "update", "delete": "delete"}
-OUNCES_IN_A_POUND = 16.0
 MAX_HEADER_CHARACTERS = 1_000
 MIN_SHARE_OF_NAMES = 0.5
 """A mapping without `detect` is for messages that have at least this share of the names its paths end in."""
 ITEM_COLUMNS = ("description", "hs_code", "quantity", "value", "net_weight_kg", "origin_country", "currency")
+"""In the order in which a declaration without an identifier is named by its content."""
 _DECLARED_NAMES = "items description hs_code nature sender_name sender_country consignee_name consignee_country gross_weight_kg declared_value"
 DECLARED = tuple(_DECLARED_NAMES.split())
 """Columns of which a declaration has at least one."""
@@ -102,6 +103,7 @@ MAX_HOLDERS = 10
 MAX_AROUND = 30
 """Elements outside of all declarations that a warning of each of them may name."""
 Levels = list[Any]
+MappedParts = list[tuple[DeclaredPart, MessageMapping]]
 
 
 @dataclass(eq=False)
@@ -126,10 +128,8 @@ class Record:
 
     def read(self) -> Declaration | MessageFault:
         """Read it; an identifier without goods or parties is a fault, unless it is deleted."""
-        fields: Fields = {"channel": self.mapping.channel}
-        for column in self.mapping.record:
-            if column in KINDS and column not in NOT_FROM_MESSAGE:
-                fields[column] = self._read_own(column)
+        columns = [column for column in self.mapping.record if column in COLUMNS]
+        fields = {"channel": self.mapping.channel} | {column: self._read_own(column) for column in columns}
         items = self._read_items()
         self._complete(fields, items)
         purpose = self._read_own("purpose")
@@ -211,11 +211,10 @@ class Record:
         source, units = table.get(column), self.mapping.units
         unit = units.get("net_weight" if of else "gross_weight", units.get("weight"))
         if source is not None and unit == POUNDS_AND_OUNCES:
-            texts = [next(iter(self._list_texts(path, levels)), None) for path in source.parts[0][:2]]
+            texts = [next(iter(self._list_texts(path, levels)), None) for path in source.parts[0]]
             found = [parse_number(text, self.doubts, of + column) for text in texts]
-            pounds, ounces = (*(number or 0.0 for number in found), 0.0)[:2]
-            amount = round((pounds + ounces / OUNCES_IN_A_POUND) * POUND, 9)
-            return None if found.count(None) == len(found) else amount
+            known = [(number or 0.0) * factor for number, factor in zip(found, (POUND, OUNCE), strict=False)]
+            return None if found.count(None) == len(found) else round(sum(known), 9)
         weight = parse_number(self._read_text(column, table, levels), self.doubts, of + column)
         own = table if "weight_unit" in table else self.mapping.record
         named = self._read_text("weight_unit", own, levels)
@@ -225,7 +224,11 @@ class Record:
 
     def _read_items(self) -> list[Fields]:
         """Read the kinds of goods in the record, else around it; if it is searched, under names that the mapping does not know, too."""
-        return next(filter(None, map(self._read_given, self._list_goods())), [])
+        for nodes in self._list_goods():
+            items = map(self._read_item, nodes)
+            if given := [item for item in items if any(value is not None for value in item.values())]:
+                return given
+        return []
 
     def _list_goods(self) -> Iterator[Iterable[Node]]:
         """List groups of goods, the most certain first."""
@@ -244,10 +247,6 @@ class Record:
         found = (find_values(levels, each, self.trace) for each in self.mapping.items_each)
         given = ([node for node in values if isinstance(node, dict)] for values in found)
         return next(filter(None, given), [])
-
-    def _read_given(self, nodes: Iterable[Node]) -> list[Fields]:
-        items = map(self._read_item, nodes)
-        return [item for item in items if any(value is not None for value in item.values())]
 
     def _read_item(self, node: Node) -> Fields:
         levels = [*self.levels, node]
@@ -291,12 +290,8 @@ def read_mapped(content: bytes, context: MessageContext, mapping: MessageMapping
         )
 
 
-def find_format(content: bytes, mapping: MessageMapping) -> str:
-    """Find the format of a message: the mapping's, else by its first character."""
-    return mapping.format or _guess_format(content)
-
-
-def _guess_format(content: bytes) -> str:
+def guess_format(content: bytes) -> str:
+    """Guess the format of a message by its first characters."""
     written = {"<": "xml", "{": "json", "[": "json"}.get(decode_head(content)[:1])
     return written or ("edifact" if looks_like_edifact(content) else "csv")
 
@@ -305,7 +300,7 @@ def list_records(
     content: bytes, context: MessageContext, mappings: Sequence[MessageMapping]
 ) -> Iterator[Record | MessageFault]:
     """Yield each record of a message, or the fault of a row of CSV."""
-    mapping, kind = mappings[0], find_format(content, mappings[0])
+    mapping, kind = mappings[0], mappings[0].format or guess_format(content)
     if kind == "csv":
         for row in read_rows(content, mapping.all_names):
             yield row if isinstance(row, MessageFault) else Record([row, row], row, row, mapping)
@@ -316,9 +311,9 @@ def list_records(
             else:
                 source = mapping.record.get("consignment_id")
                 paths = source.parts[0] if source is not None and mapping.each == (".",) else ()
-                numbers = [len(set(list_texts(find_values([message], path)))) for path in paths]
-                if max(numbers, default=0) > 1:  # no path parts its declarations
-                    raise build_count_fault(max(numbers), 1)
+                count = max((len({*find_texts([message], path)}) for path in paths), default=0)
+                if count > 1:  # no path parts its declarations
+                    raise build_count_fault(count, 1)
                 yield from _select_records(message, message, (mapping,), searched=False)
     elif kind == "json":
         tree = parse_json_tree(content)
@@ -351,19 +346,17 @@ def _stream_records(
     content, frame = read_frame(content, tag, context.notes)
     if not searched:
         get_finder((mapping,)).refuse_others(frame, mapping.each_names, [])
-    in_frame = _find_parts(frame, mappings)
+    in_frame = [(part._replace(scope=part.node), own) for part, own in _find_parts(frame, mappings)]
     around = _list_around(frame, [part.node for part, _ in in_frame])
     for record in stream_records(content, tag):
         parts = _find_parts(record, mappings)
-        for part, own in parts:
-            yield Record([frame, part.node], frame, part.scope, own, True, around)
+        yield from _declare(parts, frame, frame, around)
         if not parts:
             yield Record([frame, record], frame, record, mapping, around=around)
-    for part, own in in_frame:
-        yield Record([frame, part.node], frame, part.node, own, True, around)
+    yield from _declare(in_frame, frame, frame, around)
 
 
-def _find_parts(root: Node, mappings: Sequence[MessageMapping]) -> list[tuple[DeclaredPart, MessageMapping]]:
+def _find_parts(root: Node, mappings: Sequence[MessageMapping]) -> MappedParts:
     """Find the declarations of mappings that leave open where they stand, each with the mapping that knows most of its names."""
     parts = get_finder(tuple(mappings)).find(root) if mappings[0].is_searched else []
     if len(mappings) == 1:
@@ -373,14 +366,16 @@ def _find_parts(root: Node, mappings: Sequence[MessageMapping]) -> list[tuple[De
     return list(zip(parts, own, strict=True))
 
 
+def _declare(parts: MappedParts, top: Node, root: Node, around: Sequence[Leaf]) -> Iterator[Record]:
+    return (Record([top, part.node], root, part.scope, own, True, around) for part, own in parts)
+
+
 def _select_records(
     top: Node, root: Node, mappings: Sequence[MessageMapping], *, searched: bool = True
 ) -> Iterator[Record]:
     mapping = mappings[0]
     parts = _find_parts(root, mappings) if searched else []
-    around = _list_around(root, [part.scope for part, _ in parts])
-    for part, own in parts:
-        yield Record([top, part.node], root, part.scope, own, True, around)
+    yield from _declare(parts, top, root, _list_around(root, [part.scope for part, _ in parts]))
     for each in () if parts else mapping.each:
         if each == ".":
             if searched:
@@ -409,12 +404,10 @@ def _list_around(root: Node, scopes: Sequence[Node]) -> list[Leaf]:
 
 def matches_mapping(head: bytes, mapping: MessageMapping) -> bool:
     """Check whether a message is one that a mapping file is for: by its names in `detect`, else by the names of its paths."""
-    if looks_like_edifact(head) != (mapping.format == "edifact"):
-        return False
-    if mapping.format == "edifact":
-        types = mapping.segments.get("types", ())
-        return not types or find_message_type(head) in types
-    text, written = decode_head(head), _guess_format(head)
+    text, written = decode_head(head), guess_format(head)
+    if "edifact" in (mapping.format, written):
+        types = mapping.segments.get("types")
+        return mapping.format == written and (not types or find_message_type(head) in types)
     if mapping.format not in ("", "csv", written):
         return False
     names = mapping.ends
