@@ -15,9 +15,8 @@ from consignments.errors import MessageFault
 from consignments.identifiers import format_awb_number, parse_awb
 from consignments.messages.air.waybills import identify_by_content
 from consignments.messages.configuration import load_codes, load_table
-from consignments.messages.content.paths import find_nodes, find_text, find_texts, read_columns
+from consignments.messages.content.paths import find_nodes, find_text, find_texts, list_texts, read_columns
 from consignments.messages.content.trees import (
-    TEXT,
     Node,
     decode_head,
     find_tag,
@@ -33,7 +32,6 @@ from consignments.messages.content.values import (
     Fields,
     add_goods,
     build_party,
-    clean_text,
     get_first,
     join_lines,
     parse_number,
@@ -63,8 +61,11 @@ ANSWER = re.compile(r"ie(3[nqr]\d{2})|(?:ie|cc)(351|315|328|316)[a-z]?")
 INTERVENTION_CODE = re.compile(r"[A-Z]\d{3}", re.ASCII)
 UN_LOCODE = re.compile(r"[A-Za-z]{2}[A-Za-z0-9]{3}")
 HOUSE_TAGS = ("consignmentHouseLevel", "houseConsignment")
+HOUSE_NAMES = tuple(map(str.lower, HOUSE_TAGS))
 GOODS = ("goodsitem", "consignmentitem", "goodsshipmentitem")
 MASTER = ("consignmentmasterlevel", "masterconsignment", "consignment")
+MESSAGE_MARKS = ("documentissuedate", "declarant", "addressedmemberstate", "lrn", "mrn", *MASTER[:2])
+"""Elements of which a message has one, inside its envelopes."""
 HOUSE_DOCUMENTS = ("transportdocumenthouselevel", "transportdocumenthouse")
 PURPOSES: dict[str, Purpose] = {"A": "update", "F": "create"}
 TABLE, CHANNELS = load_table("post/ics2"), load_codes("post/ics2", "channels")
@@ -74,7 +75,6 @@ NUMBERS = {
     for level in ("house", "master")
 }
 """Paths of the number of a house or a master, one for each document that may hold it."""
-PATHS: dict[str, str] = TABLE["answer"]
 
 
 def looks_like_ics2(head: bytes) -> bool:
@@ -135,22 +135,22 @@ class _DataSet:
     def __init__(self, kind: str, purpose: Purpose, frame: Node) -> None:
         self.kind, self.purpose, self.frame = kind, purpose, frame
         self.channel = CHANNELS[kind]
-        self.message = _unwrap(frame)
+        inside = (node for _, node in walk_nodes(frame) if not node.keys().isdisjoint(MESSAGE_MARKS))
+        self.message = next(inside, frame)
         self.master = next((node for name in MASTER for node in find_nodes(self.message, name)), {})
         number = _read_number(self.master, "master") or _read_number(self.message, "master")
-        self.master_number = format_awb_number(number) if number else None
+        self.master_number = number and format_awb_number(number)
         self.issued_at = _read_issue_time(self.message)
 
     def refuse_several(self, house_tag: str) -> None:
         """Refuse several data sets or masters in one message, and houses under two names: their houses could not be separated."""
         names = [name for name, _ in walk_nodes(self.frame)]
         data_sets = sum(DATA_SET.fullmatch(name) is not None for name in names)
-        others = sum(name in (tag.lower() for tag in HOUSE_TAGS if tag != house_tag) for name in names)
-        nodes = [node for name in MASTER for node in find_nodes(self.message, name)]
-        masters = {_read_number(node, "master") for node in nodes} - {None}
-        for several in (data_sets, len(masters), 1 + others):
-            if several > 1:
-                raise build_count_fault(several, 1)
+        others = [name for name in names if name in HOUSE_NAMES and name != house_tag.lower()]
+        masters = {_read_number(node, "master") for name in MASTER for node in find_nodes(self.message, name)}
+        several = max(data_sets, len(masters - {None}), 1 + len(others))
+        if several > 1:
+            raise build_count_fault(several, 1)
 
     def refuse_outside(self, house_tag: str) -> None:
         """Refuse goods and documents of houses that stand outside of them."""
@@ -205,8 +205,7 @@ class _DataSet:
         receptacles = [node for level in levels for node in find_nodes(level, "receptacle")]
         declarant = find_text([self.message], TABLE["house"]["declarant"])
         for receptacle in receptacles:
-            number = find_text([receptacle], TABLE["receptacle"]["number"])
-            if number is not None:
+            if number := find_text([receptacle], TABLE["receptacle"]["number"]):
                 fields = build_receptacle_fields(number) | ({"declarant": declarant} if declarant else {})
                 members = [text for path in NUMBERS["house"] for text in find_texts([receptacle], path)]
                 yield MasterDetails(number, fields, self.issued_at, members=tuple(dict.fromkeys(members)))
@@ -217,18 +216,6 @@ class _DataSet:
 
 
 # --- parts of a house -------------------------------------------------------------------------------------------------
-
-
-def _unwrap(frame: Node) -> Node:
-    """Find the node of the message inside its envelopes: the one that issues or declares."""
-    marks = {"documentissuedate", "declarant", "addressedmemberstate", "lrn", "mrn", *MASTER[:2]}
-    stack = [frame]
-    while stack:
-        node = stack.pop()
-        if marks & node.keys():
-            return node
-        stack.extend(value for values in node.values() for value in values if isinstance(value, dict))
-    return frame
 
 
 def _read_issue_time(message: Node) -> datetime | None:
@@ -318,12 +305,12 @@ def read_ics2_response(content: bytes, context: MessageContext) -> Iterator[Pars
 
 def _read_events(kind: str, message: Node) -> Iterator[StateRow]:
     """Read an event for each consignment that an answer names; without any, for its own reference."""
-    meaning, issued_at = TABLE["responses"][kind], _read_issue_time(message)
-    authority = parse_country(find_text([message], PATHS["authority"])) or "EU"
+    paths, meaning, issued_at = TABLE["answer"], TABLE["responses"][kind], _read_issue_time(message)
+    authority = parse_country(find_text([message], paths["authority"])) or "EU"
     for detail in [node for name in TABLE["details"] for node in find_nodes(message, name)] or [{}]:
-        code, about, reference = (find_text([detail], PATHS[name]) for name in ("code", "about", "reference"))
+        code, about, reference = (find_text([detail], paths[name]) for name in ("code", "about", "reference"))
         lines = [
-            *find_texts([detail], PATHS["text"]),
+            *find_texts([detail], paths["text"]),
             about and f"at {about}",
             reference and f"reference {reference}",
         ]
@@ -335,48 +322,40 @@ def _read_events(kind: str, message: Node) -> Iterator[StateRow]:
 
 def _list_identifiers(message: Node, detail: Node) -> list[str]:
     """List the houses, else the receptacles, else the master that an answer is about."""
-    master = _read_waybill(detail, "master") or _read_waybill(message, "any_master")
+    paths: dict[str, str] = TABLE["answer"]
+    number = find_text([detail], paths["master"]) or find_text([message], paths["any_master"])
+    master = number and format_awb_number(number)
     nodes = [node for name in TABLE["houses"] for node in find_nodes(detail, name)]
-    numbers = [find_text([node], PATHS["number"]) for node in nodes]
-    houses = list(filter(None, numbers)) or list(filter(None, [_read_waybill(message, "house")]))
+    houses = [text for node in nodes if (text := find_text([node], paths["number"]))]
+    if not houses and (house := find_text([message], paths["house"])):
+        houses = [format_awb_number(house)]
     if houses:  # in air cargo under their master, as their declarations
         leads = f"{master}/" if master and parse_awb(master) else ""
         return [house if "/" in house else leads + house for house in houses]
-    found = find_texts([detail], PATHS["receptacle"])
-    found = found or ([master] if master else find_texts([message], PATHS["own"])[:1])
+    found = find_texts([detail], paths["receptacle"])
+    found = found or ([master] if master else find_texts([message], paths["own"])[:1])
     if not found:
         raise _build_missing_fault("an answer that names no consignment")
     return found
 
 
-def _read_waybill(node: Node, path: str) -> str | None:
-    number = find_text([node], PATHS[path])
-    return format_awb_number(number) if number else number
-
-
 def _read_intervention(message: Node) -> Iterator[StateRow]:
     meaning = TABLE["responses"]["IE351"]
-    leaves = [
-        (name, text)
-        for _, node in walk_nodes(message)
-        for name, values in node.items()
-        for value in values
-        if (text := clean_text(value))
-    ]
-    given = [text for _, text in leaves if INTERVENTION_CODE.fullmatch(text)]
+    given = [text for text in find_texts([message], "//*") if INTERVENTION_CODE.fullmatch(text)]
     code = next((text for text in given if text in meaning["codes"]), next(iter(given), None))
-    identifier = _find_leaf(leaves, meaning["identifiers"])
+    identifier = _find_first(message, meaning["identifiers"])
     if identifier is None:
         raise _build_missing_fault("an intervention without a reference")
     state: EventState = meaning["state"] if code in meaning["codes"] else "request_for_screening"
-    issued_at = _read_issue_time(message) or parse_time(_find_leaf(leaves, meaning["times"]))
+    issued_at = _read_issue_time(message) or parse_time(_find_first(message, meaning["times"]))
     yield StateRow(identifier, "EU", state, code, meaning["text"], issued_at, "ICS IE351")
 
 
-def _find_leaf(leaves: list[tuple[str, str]], names: list[str]) -> str | None:
-    """Find the text of the first element whose name begins with one of several names."""
-    found = (text for wanted in names for name, text in leaves if name != TEXT and name.startswith(wanted))
-    return next(found, None)
+def _find_first(message: Node, beginnings: list[str]) -> str | None:
+    """Find the text of the first element whose name begins with the first of several beginnings that has any."""
+    names = [(name, values) for _, node in walk_nodes(message) for name, values in node.items()]
+    found = (list_texts(values) for each in beginnings for name, values in names if name.startswith(each))
+    return next((text for texts in found for text in texts), None)
 
 
 def _build_missing_fault(what: str) -> MessageFault:
