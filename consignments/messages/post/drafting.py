@@ -181,7 +181,7 @@ class _Drafter:
         return Draft(text, [*self._record.values()], [*self._goods.values()], self._unused)
 
     def _read_meaning(self, place: Place) -> PlaceMeaning:
-        meaning = read_place([*map(self._write_name, place)])
+        meaning = read_place(tuple(map(self._write_name, place)))
         sides = [side for part, side in self._samples.guessed_sides.items() if part in place]
         return meaning._replace(side=sides[0]) if sides and meaning.side is None else meaning
 

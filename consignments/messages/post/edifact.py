@@ -7,7 +7,6 @@ type of the message. A segment map groups segments: all that follow a segment of
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 from consignments.errors import MessageFault
 from consignments.messages.configuration import load_table
@@ -30,19 +29,8 @@ NO_TEXT = dict.fromkeys((0, *range(FIRST_HELD, FIRST_HELD + 4)))
 """Characters that are removed."""
 AGAIN = "fetch it again; nothing from there on was read"
 MESSAGE_TYPE = re.compile(r"UNH[^A-Za-z0-9][^+]{0,40}\+([A-Z0-9]{3,6})")
-SEPARATOR_PLACES = {"component": 3, "element": 4, "release": 6, "terminator": 8}
-"""Places in the service string advice, `UNA:+.? '`."""
-
-
-class Separators(NamedTuple):
-    """The characters that part an interchange; level A is the default."""
-
-    component: str = ":"
-    element: str = "+"
-    release: str = "?"
-    terminator: str = "'"
-
-
+DEFAULT_ADVICE = "UNA:+.? '"
+"""The service string advice of level A: what parts components and elements, the release, and the end of a segment."""
 Segment = list[list[str]]
 """Elements of components; the first component of the first element is the tag."""
 
@@ -133,21 +121,20 @@ def split_segments(content: bytes) -> Iterator[Segment]:
     begin = START.match(text)
     if begin is None:
         raise MessageFault("not EDIFACT", expected="UNA, UNB or UNH at the beginning")
-    marks = Separators()
-    if begin[1]:
-        marks = Separators(**{name: begin[1][place] for name, place in SEPARATOR_PLACES.items()})
-        if len(set(marks)) < len(marks):
-            raise MessageFault("separators are not different", where="UNA", got=repr(begin[1].strip()))
+    advice = begin[1] or DEFAULT_ADVICE
+    marks = component, element, release, terminator = advice[3], advice[4], advice[6], advice[8]
+    if len(set(marks)) < len(marks):
+        raise MessageFault("separators are not different", where="UNA", got=repr(advice.strip()))
     held = {mark: chr(FIRST_HELD + place) for place, mark in enumerate(marks)}
-    released = re.compile(f"{re.escape(marks.release)}(.)", re.DOTALL)
+    released = re.compile(f"{re.escape(release)}(.)", re.DOTALL)
     text = released.sub(lambda found: held.get(found[1], found[1]), text[begin.start(2) :])
     plain = str.maketrans({held[mark]: mark for mark in marks})
-    *segments, rest = text.split(marks.terminator, MAX_SEGMENTS + 1)
+    *segments, rest = text.split(terminator, MAX_SEGMENTS + 1)
     for number, raw in enumerate(segments, start=1):
         if number > MAX_SEGMENTS:
             raise MessageFault("too many segments", expected=f"at most {MAX_SEGMENTS:,}")
-        elements = raw.strip(BLANK).split(marks.element, MAX_PARTS)[:MAX_PARTS]
-        parts = [element.split(marks.component, MAX_PARTS)[:MAX_PARTS] for element in elements]
+        elements = raw.strip(BLANK).split(element, MAX_PARTS)[:MAX_PARTS]
+        parts = [each.split(component, MAX_PARTS)[:MAX_PARTS] for each in elements]
         if parts != [[""]]:
             yield [[part.translate(plain) for part in components] for components in parts]
     if rest.strip():

@@ -123,7 +123,8 @@ class PlaceMeaning(NamedTuple):
         return self.side in ("sender", "consignee") and self.fact in index_columns("party_columns")
 
 
-def read_place(place: Sequence[str]) -> PlaceMeaning:
+@lru_cache(maxsize=4096)
+def read_place(place: tuple[str, ...]) -> PlaceMeaning:
     """Read what an element means by its own name and the names above it."""
     names = [read_part(part) for part in place]
     own, above = names[-1], names[-2] if len(names) > 1 else ()

@@ -4,7 +4,7 @@ Each interface is a mapping in `mappings/`, chosen by the names in the message. 
 customs in the same systems are read here too.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Set
 from datetime import datetime
 from functools import cache, partial
@@ -71,7 +71,7 @@ def read_postal(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     mappings = list_built_in(content)
     tops: dict[int, Node] = {}
     inside: dict[int, set[int]] = defaultdict(set)
-    found, declared = Counter[int](), set[int]()
+    found, declared = set[int](), set[int]()
     for record in list_records(content, context, mappings or [_build_empty_mapping()]):
         if isinstance(record, MessageFault):
             raise record
@@ -79,17 +79,17 @@ def read_postal(content: bytes, context: MessageContext) -> Iterator[Parsed]:
         tops[top] = record.root
         inside[top].add(id(record.scope))
         if mappings and record.describes():
-            found[top] += 1
             declared.add(top)
             yield record.read()
         for parsed in _read_others(record.scope, set()):
-            found[top] += 1
+            found.add(top)
             yield parsed
+    found |= declared
     for number, (top, root) in enumerate(tops.items(), start=1):
         for parsed in _read_others(root, inside[top]):
-            found[top] += 1
+            found.add(top)
             yield parsed
-        if found and not found[top]:
+        if found and top not in found:
             yield MessageFault("nothing in it that is known", where=f"message {number} of the list")
         elif found and top not in declared and describes_goods(root, RESPONSE_MARKS):
             yield build_mapping_fault("goods of items without a declaration")

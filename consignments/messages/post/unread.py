@@ -6,7 +6,6 @@ words, or a tariff code.
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Set
-from functools import lru_cache
 from typing import NamedTuple
 
 from consignments.countries import find_country
@@ -65,7 +64,7 @@ class Leaf(NamedTuple):
         """Check whether it describes goods, or gives what is not among the columns that are known."""
         if self.place[-1].isdecimal():  # the elements of an EDIFACT segment have no names
             return False
-        fact, side, _ = _read_place(self.place[-MAX_LEVELS:])
+        fact, side, _ = read_place(self.place[-MAX_LEVELS:])
         if side == "other" or fact in GOODS_FACTS:
             return side != "other"
         party = index_columns("party_columns").get(fact or "")
@@ -80,9 +79,6 @@ class Leaf(NamedTuple):
         if fact is None and self.in_goods and is_number(self.text):
             return not {*AMOUNTS} <= {*known}
         return fact in COLUMNS and {*COLUMNS[fact]}.isdisjoint(known)
-
-
-_read_place = lru_cache(maxsize=4096)(read_place)
 
 
 def list_leaves(
