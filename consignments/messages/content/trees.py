@@ -149,14 +149,7 @@ def read_frame(content: bytes, tag: str, notes: list[str]) -> tuple[bytes, Node]
 
 def read_beginning(content: bytes, size: int) -> Node:
     """Read the first bytes of a message as a tree, as far as it is well formed."""
-    root: Any = None
-    parser: Any = etree.XMLPullParser(("start",), **SAFE_SETTINGS)
-    try:
-        parser.feed(content[:size])
-        for _, element in parser.read_events():
-            root = element if root is None else root
-    except etree.XMLSyntaxError:
-        pass
+    root: Any = etree.fromstring(content[:size], etree.XMLParser(**SAFE_SETTINGS, recover=True))
     return {} if root is None else convert_element(root)
 
 

@@ -15,7 +15,7 @@ from consignments.countries import find_country
 from consignments.doubts import CURRENCIES
 from consignments.errors import MessageFault
 from consignments.goods.hs_headings import has_heading
-from consignments.identifiers import S10_FORM
+from consignments.identifiers import parse_s10
 from consignments.messages.configuration import load_codes
 from consignments.messages.content.trees import TEXT, Node, decode_head
 from consignments.messages.content.values import clean_text, get_unit_factor, parse_time
@@ -54,14 +54,41 @@ WRITTEN_NAME = re.compile(r"""(?:<(?:[\w.\-]+:)?|["\s])([\w.\-]+)(?=[\s/>"=])"""
 BY_HAND = "by hand (docs/formats_post.md)"
 
 
+@dataclass(eq=False)
+class Element:
+    """An element of the samples: the place of its texts, those that are not empty, and the fact that it is, of which party."""
+
+    place: Place
+    values: list[str]
+    fact: str | None
+    side: str | None
+    certain: bool
+    by_value: bool = False
+    is_in_items: bool = False
+
+    @property
+    def party_column(self) -> str | None:
+        """Return the column of the sender or consignee that it is."""
+        column = index_columns("party_columns").get(self.fact or "")
+        return f"{self.side}_{column}" if column and self.side in SIDES else None
+
+    def read_as(self, fact: str | None, side: str | None = None) -> None:
+        """Set what it is by something else than its name."""
+        self.fact, self.side, self.certain = fact, side, False
+
+
 @dataclass
 class Guess:
-    """The places that one column is read from, with the value in the samples; `doubt` says why it is not sure."""
+    """The elements that one column is read from; `doubt` says why it is not sure."""
 
     column: str
-    places: list[Place]
-    value: str = ""
+    elements: list[Element]
     doubt: str = ""
+
+    @property
+    def value(self) -> str:
+        """Return its first value in the samples."""
+        return next((value for each in self.elements for value in each.values), "")
 
 
 class Draft(NamedTuple):
@@ -128,10 +155,6 @@ class Samples:
                     return found
         return name
 
-    def list_given(self, place: Place) -> list[str]:
-        """List the values of a place that are not empty."""
-        return [value for value in self.values[place] if value]
-
 
 def _names_side(name: str) -> bool:
     return any(meaning.section == "sides" for meaning in read_name(name))
@@ -159,11 +182,16 @@ class _Drafter:
     def __init__(self, samples: Samples, written: Mapping[str, str]) -> None:
         self._samples, self._written = samples, written
         self._unused = [(_quote(clean_text(name) or "?"), "") for name in sorted(samples.unreadable)]
-        self._by_value: set[Place] = set()
         self._guess_sides()
-        self._meanings = {place: self._read_meaning(place) for place in samples.values}
+        self._elements = [
+            Element(place, [*filter(None, values)], *self._read_meaning(place))
+            for place, values in samples.values.items()
+        ]
+        self._s10 = [each for each in self._elements if any(map(parse_s10, each.values))]
         self._read_values()
         self._items = self._find_items()
+        for each in self._elements:
+            each.is_in_items = self._items is not None and each.place[: len(self._items)] == self._items
         self._complete_sides()
         self._complete_goods()
         self._each = self._find_each()
@@ -201,64 +229,57 @@ class _Drafter:
     def _read_values(self) -> None:
         """Read elements that no name explains by the form of their values, if they may be of a party, or of a group of goods."""
         known: dict[tuple[Place, str | None], set[str | None]] = defaultdict(set)
-        for place, meaning in self._meanings.items():
-            known[place[:-1], meaning.side].add(meaning.fact)
+        for each in self._elements:
+            known[each.place[:-1], each.side].add(each.fact)
         for fact, has_form in FORMS:
-            for place, meaning in self._meanings.items():
-                values = self._samples.list_given(place)
-                if values and all(map(has_form, values)) and self._may_be(fact, place, known):
-                    known[place[:-1], meaning.side].add(fact)
-                    self._by_value.add(place)
-                    self._meanings[place] = PlaceMeaning(fact, meaning.side, False)
+            for each in self._elements:
+                if each.values and all(map(has_form, each.values)) and self._may_be(fact, each, known):
+                    known[each.place[:-1], each.side].add(fact)
+                    each.by_value = True
+                    each.read_as(fact, each.side)
 
     def _may_be(
-        self, fact: str, place: Place, known: Mapping[tuple[Place, str | None], set[str | None]]
+        self, fact: str, element: Element, known: Mapping[tuple[Place, str | None], set[str | None]]
     ) -> bool:
         """Check whether an element may be a fact that its name does not say, and that is not known of its party or group."""
-        group, (named, side, _) = place[:-1], self._meanings[place]
-        is_role = group and f"[{place[-1]}=" in group[-1]
-        if is_role or named not in NAMELESS.get(fact, (None,)) or fact in known[group, side]:
+        group, side = element.place[:-1], element.side
+        is_role = group and f"[{element.place[-1]}=" in group[-1]
+        if is_role or element.fact not in NAMELESS.get(fact, (None,)) or fact in known[group, side]:
             return False
         if fact in PARTY_FACTS:
             return side in SIDES
-        if fact in GOODS_FACTS and any(each == group and of for each, of in known):
+        if side is not None or (fact in GOODS_FACTS and any(each == group and of for each, of in known)):
             return False
-        return side is None and (
-            fact != "description" or "hs_code" in known[group, side] or self._samples.repeats[group] > 1
-        )
+        return fact != "description" or "hs_code" in known[group, side] or self._samples.repeats[group] > 1
 
     def _complete_goods(self) -> None:
         """Read a name as the description that the goods lack, and the only number that no name explains as the only amount."""
-        inside = {place: each.fact for place, each in self._meanings.items() if self._is_in_items(place)}
-        columns = {index_columns("item_columns").get(fact or "") for fact in inside.values()}
-        if "description" not in columns:
-            names = [place for place, fact in inside.items() if fact == "name"]
-            self._meanings.update({place: PlaceMeaning("description", None, False) for place in names[:1]})
+        inside = [each for each in self._elements if each.is_in_items]
+        columns = {index_columns("item_columns").get(each.fact or "") for each in inside}
+        names = [each for each in inside if each.fact == "name"]
+        if "description" not in columns and names:
+            names[0].read_as("description")
         lacking = [column for column in AMOUNTS if column not in columns]
-        unknown = {place: self._samples.list_given(place) for place, fact in inside.items() if fact is None}
-        numbers = [place for place, given in unknown.items() if given and all(map(is_number, given))]
+        unknown = [each for each in inside if each.fact is None and each.values]
+        numbers = [each for each in unknown if all(map(is_number, each.values))]
         if len(lacking) == len(numbers) == 1:
-            (fact, *_) = load_words()["item_columns"][lacking[0]]
-            self._meanings[numbers[0]] = PlaceMeaning(fact, None, False)
+            numbers[0].read_as(load_words()["item_columns"][lacking[0]][0])
 
     def _complete_sides(self) -> None:
         """Read facts of a party that is not named as those of the party that lacks them."""
         columns = index_columns("party_columns")
-        named: dict[str, set[str]] = {"consignee": set(), "sender": set()}
-        nameless = {
-            place: columns[meaning.fact]
-            for place, meaning in self._meanings.items()
-            if meaning.side is None and meaning.fact in columns and not self._is_in_items(place)
-        }
-        for meaning in self._meanings.values():
-            if meaning.is_of_party:
-                named[meaning.side or ""].add(columns[meaning.fact or ""])
-        whole = len(set(nameless.values())) >= WHOLE_PARTY
-        for place, column in nameless.items():
-            lacking = (side for side, known in named.items() if column not in known and (known or whole))
-            side = next(lacking, None)
-            if side:
-                self._meanings[place] = PlaceMeaning(self._meanings[place].fact, side, False)
+        named = {each.party_column or "" for each in self._elements}
+        nameless = [
+            (each, columns[each.fact])
+            for each in self._elements
+            if each.side is None and each.fact in columns and not each.is_in_items
+        ]
+        whole = len({column for _, column in nameless}) >= WHOLE_PARTY
+        for each, column in nameless:
+            sides = (side for side in SIDES[::-1] if whole or any(name.startswith(side) for name in named))
+            side = next((side for side in sides if f"{side}_{column}" not in named), None)
+            if side is not None:
+                each.read_as(each.fact, side)
 
     # --- structure
 
@@ -267,13 +288,13 @@ class _Drafter:
         columns = index_columns("item_columns")
         facts: dict[Place, set[str]] = defaultdict(set)
         parties: set[Place] = set()
-        for place, meaning in self._meanings.items():
-            above = [place[:length] for length in range(1, len(place))]
-            if meaning.is_of_party:
+        for each in self._elements:
+            above = [each.place[:length] for length in range(1, len(each.place))]
+            if each.party_column:
                 parties.update(above)
-            elif meaning.fact in columns and meaning.fact not in ("currency", "weight_unit", "country"):
-                for each in above:
-                    facts[each].add(columns[meaning.fact])
+            elif each.fact in columns and each.fact not in ("currency", "weight_unit", "country"):
+                for place in above:
+                    facts[place].add(columns[each.fact])
         groups = {
             place: len(known)
             for place, known in facts.items()
@@ -285,119 +306,109 @@ class _Drafter:
 
     def _find_each(self) -> Place:
         """Find the place of one declaration: the deepest that holds both parties, the goods and the identifier."""
-        parties = [(place[:-1], each.side) for place, each in self._meanings.items() if each.is_of_party]
-        consignees = [place for place, side in parties if side == "consignee"]
+        parties = [each for each in self._elements if each.party_column]
+        consignees = [each.place[:-1] for each in parties if each.side == "consignee"]
         repeats = self._samples.repeats.items()
         repeated = [place for place, count in repeats if count > 1 and place != self._items]
         holders = [*consignees, *([self._items] if self._items else [])]
         within = [place for place in repeated if all(each[: len(place)] == place for each in holders)]
         if consignees and within:
             return min(within, key=len)
-        named = [place for place, meaning in self._meanings.items() if meaning.fact == "identifier"]
-        outside = [place[:-1] for place in (*self._find_s10_places(), *named) if not self._is_in_items(place)]
+        named = [each for each in self._elements if each.fact == "identifier"]
+        identifiers = [each.place[:-1] for each in (*self._s10, *named) if not each.is_in_items]
         goods = [self._items[:-1]] if self._items else []
-        needed = [*(place for place, _ in parties), *goods, *outside[:1]]
+        needed = [*(each.place[:-1] for each in parties), *goods, *identifiers[:1]]
         levels = takewhile(lambda names: len(set(names)) == 1, zip(*needed, strict=False))
         return tuple(names[0] for names in levels)
-
-    def _find_s10_places(self) -> list[Place]:
-        return [
-            place
-            for place, values in self._samples.values.items()
-            if any(S10_FORM.fullmatch(value.replace(" ", "")) for value in values)
-        ]
-
-    def _is_in_items(self, place: Place) -> bool:
-        return self._items is not None and place[: len(self._items)] == self._items
 
     # --- columns
 
     def _guess_columns(self) -> None:
-        for place, meaning in self._meanings.items():
-            inside = self._is_in_items(place)
-            column = None
-            if meaning.fact is not None and meaning.side != "other":
-                of_party = meaning.side and index_columns("party_columns").get(meaning.fact)
-                columns = index_columns("item_columns" if inside else "record_columns")
-                column = f"{meaning.side}_{of_party}" if of_party else columns.get(meaning.fact)
-                if self._items and not inside and meaning.fact in GOODS_FACTS and place in self._by_value:
-                    column = None
-            value = next(iter(self._samples.list_given(place)), "")
-            if column is None or not fits(column, value) or len(self._spell(place)) > MAX_PATH:
-                self._unused.append((self._spell(place), value))
+        for each in self._elements:
+            column, path = self._find_column(each), self._spell(each.place)
+            guess = Guess(column or "", [each])
+            if column is None or not fits(column, guess.value) or len(path) > MAX_PATH:
+                self._unused.append((path, guess.value))
             else:
-                self._add_guess(self._goods if inside else self._record, Guess(column, [place], value))
+                self._add_guess(self._goods if each.is_in_items else self._record, guess)
         self._choose_identifier()
         for guess in (*self._record.values(), *self._goods.values()):
             guess.doubt = guess.doubt or self._find_doubt(guess)
 
+    def _find_column(self, element: Element) -> str | None:
+        by_chance = (
+            element.by_value and element.fact in GOODS_FACTS and self._items and not element.is_in_items
+        )
+        if element.fact is None or element.side == "other" or by_chance:
+            return None
+        columns = index_columns("item_columns" if element.is_in_items else "record_columns")
+        return element.party_column or columns.get(element.fact)
+
     def _add_guess(self, guesses: dict[str, Guess], guess: Guess) -> None:
-        known = guesses.get(guess.column)
-        place = guess.places[0]
+        element, known = guess.elements[0], guesses.get(guess.column)
         if known is None:
             guesses[guess.column] = guess
         elif guess.column == "value" and "quantity" not in guesses:
-            counted, valued = (guess, known) if AMOUNT in place[-1] else (known, guess)
-            guesses["value"] = valued
-            guesses["quantity"] = Guess("quantity", counted.places, counted.value, "or is it the value?")
-        elif self._is_joined(known, place):
-            known.places.append(place)
-            known.value = known.value or guess.value
+            counted, valued = (guess, known) if AMOUNT in element.place[-1] else (known, guess)
+            guesses |= {
+                "value": valued,
+                "quantity": Guess("quantity", counted.elements, "or is it the value?"),
+            }
+        elif self._is_joined(known, element):
+            known.elements.append(element)
         else:
             if self._rank(guess) > self._rank(known):
                 guesses[guess.column] = guess
                 known, guess = guess, known
-            known.doubt = f"also {self._spell(guess.places[0], self._each)}"
-            self._unused.append((self._spell(guess.places[0]), guess.value))
+            known.doubt = f"also {self._spell(guess.elements[0].place, self._each)}"
+            self._unused.append((self._spell(guess.elements[0].place), guess.value))
 
-    def _is_joined(self, known: Guess, place: Place) -> bool:
+    def _is_joined(self, known: Guess, element: Element) -> bool:
         """Check if an element is a further part of a column: a line of one address, a part of one name, or the ounces after the pounds."""
-        first = known.places[0]
-        if "contact" in (self._meanings[first].fact, self._meanings[place].fact):
+        first = known.elements[0]
+        if "contact" in (first.fact, element.fact):
             return False
         if known.column.endswith(("_name", "_address")):
-            return _find_party(first) == _find_party(place)
-        units = [*_read_units(first), *_read_units(place)]
+            return _find_party(first.place) == _find_party(element.place)
+        units = [*_read_units(first.place), *_read_units(element.place)]
         return known.column.endswith("weight_kg") and units == ["lb", "oz"]
 
     def _rank(self, guess: Guess) -> tuple[bool | int, ...]:
         """Rank a guess: one with a value, in the declaration, by its own name, and near the top."""
-        place = guess.places[0]
-        meaning = self._meanings[place]
+        element = guess.elements[0]
         return (
             bool(guess.value),
-            place[: len(self._each)] == self._each,
-            meaning.fact not in ("contact", "reference"),
-            meaning.certain,
-            meaning.fact in ("gross_weight", "total_value", "net_weight"),
-            -len(place),
+            element.place[: len(self._each)] == self._each,
+            element.fact not in ("contact", "reference"),
+            element.certain,
+            element.fact in ("gross_weight", "total_value", "net_weight"),
+            -len(element.place),
         )
 
     def _choose_identifier(self) -> None:
         """Use an S10 identifier as the consignment's, whatever its element is called."""
-        found = [place for place in self._find_s10_places() if not self._is_in_items(place)]
+        found = [each for each in self._s10 if not each.is_in_items]
         known = self._record.get("consignment_id")
-        if found and (known is None or known.places[0] not in found):
-            value = self._samples.values[found[0]][0]
-            self._record["consignment_id"] = Guess("consignment_id", found[:1], value)
-        elif known:
-            meaning = self._meanings[known.places[0]]
-            named = bool(found) or (meaning.certain and meaning.fact == "identifier")
-            known.doubt = "" if found else known.doubt or ("" if named else "is it the parcel's identifier?")
+        if found and (known is None or known.elements[0] not in found):
+            self._record["consignment_id"] = Guess("consignment_id", found[:1])
+        elif found and known:
+            known.doubt = ""
+        elif known and not (known.elements[0].certain and known.elements[0].fact == "identifier"):
+            known.doubt = known.doubt or "is it the parcel's identifier?"
 
     def _find_doubt(self, guess: Guess) -> str:
         """Find why a guess is not sure; empty if it is."""
         if not guess.value:
             return "no value in the samples"
-        if any(part in self._samples.guessed_sides for place in guess.places for part in place):
+        if any(part in self._samples.guessed_sides for each in guess.elements for part in each.place):
             return "which party is the sender?"
         if guess.column in ("nature", "service", "payment"):
             codes = load_codes("post/default_codes", guess.column)
-            values = {value for place in guess.places for value in self._samples.list_given(place)}
+            values = {value for each in guess.elements for value in each.values}
             strange = sorted(value for value in values if value.lower() not in codes)
             if strange:
                 return f"what does {strange[0]} mean? see [codes.{guess.column}]"
-        is_certain = all(self._meanings[place].certain for place in guess.places)
+        is_certain = all(each.certain for each in guess.elements)
         return "" if is_certain or guess.column == "consignment_id" else "by its place or value alone"
 
     # --- units
@@ -405,26 +416,25 @@ class _Drafter:
     def _write_units(self) -> Iterator[str]:
         """Write the unit of weights and what amounts are per; what nothing shows is left out, with a question."""
         tables = ((self._record, "gross_weight_kg"), (self._goods, "net_weight_kg"))
-        found = [table[column] for table, column in tables if column in table and "weight_unit" not in table]
-        weights = [place for guess in found for place in guess.places]
-        units: dict[str, str] = {}
-        doubts: list[str] = []
-        if weights:
-            named = {unit for place in weights for unit in _read_units(place)}
-            if len(named) == 1 or named == {"lb", "oz"}:
-                units["weight"] = "+".join(sorted(named))
-            else:
-                doubts.append("weight: kg, g, lb or oz?")
+        weights = [
+            table[column] for table, column in tables if column in table and "weight_unit" not in table
+        ]
+        named = {unit for guess in weights for each in guess.elements for unit in _read_units(each.place)}
         value = self._goods.get("value")
-        if value and self._meanings[value.places[0]].fact == "unit_value":
-            units["value"] = "per unit"
+        lines: list[str] = []
+        if len(named) == 1 or named == {"lb", "oz"}:
+            lines.append(f"weight = {_quote('+'.join(sorted(named)))}\n")
+        elif weights:
+            lines.append("# unsure: weight: kg, g, lb or oz?\n")
+        if value and value.elements[0].fact == "unit_value":
+            lines.append('value = "per unit"\n')
         elif value and "quantity" in self._goods:
-            doubts.append("value: total or per unit?")
+            lines.append("# unsure: value: total or per unit?\n")
         if "net_weight_kg" in self._goods:
-            doubts.append("weight_basis: total or per unit?")
-        yield "\n[units]\n" if units or doubts else ""
-        yield from (f"{name} = {_quote(unit)}\n" for name, unit in units.items())
-        yield from (f"# unsure: {doubt}\n" for doubt in doubts)
+            lines.append("# unsure: weight_basis: total or per unit?\n")
+        if lines:
+            yield "\n[units]\n"
+        yield from lines
 
     # --- the file
 
@@ -443,14 +453,12 @@ class _Drafter:
             yield from (f"# {place}  {_show(value)}\n" for place, value in self._unused)
 
     def _write_guess(self, guess: Guess, base: Place) -> str:
-        paths = {place: _quote(self._spell(place, base)) for place in guess.places}
-        companies = [place for place in paths if self._meanings[place].fact == "company"]
-        source = ", ".join(paths.values())
+        paths = [_quote(self._spell(each.place, base)) for each in guess.elements]
+        companies = [at for at, each in enumerate(guess.elements) if each.fact == "company"]
+        source = f"[{', '.join(paths)}]" if len(paths) > 1 else paths[0]
         if companies and len(paths) > 1:
             company = paths.pop(companies[-1])
-            source = f"{{ first = [{company}, [{', '.join(paths.values())}]] }}"
-        elif len(paths) > 1:
-            source = f"[{source}]"
+            source = f"{{ first = [{company}, [{', '.join(paths)}]] }}"
         doubt = f"  unsure: {guess.doubt}" if guess.doubt else ""
         return f"{guess.column} = {source}  # {_show(guess.value)}{doubt}\n"
 
