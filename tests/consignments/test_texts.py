@@ -1,5 +1,6 @@
 """Texts of messages and tables, one a line: countries, times, identifiers, units and descriptions are read as what they say."""
 
+import json
 from collections.abc import Callable
 from datetime import date
 from typing import Any
@@ -19,12 +20,12 @@ from consignments.identifiers import (
 )
 from consignments.messages.air.waybills import find_airport_country, looks_consolidated
 from consignments.messages.content.paths import find_values
-from consignments.messages.content.trees import convert_json
+from consignments.messages.content.trees import parse_json_tree
 from consignments.messages.content.values import clean_text, get_unit_factor, parse_short_date, parse_time
 from consignments.messages.onerecord.graph import get_local_name
 
 PARTIES = [{"role": "CN", "name": "K"}, {"role": "CZ", "name": "A", "deep": {"er": {"name": "B"}}}]
-TREE = convert_json({"head": {"cur": "EUR"}, "party": PARTIES, "a.b": "dotted"})
+TREE = parse_json_tree(json.dumps({"head": {"cur": "EUR"}, "party": PARTIES, "a.b": "dotted"}).encode())
 
 
 def find_path(path: str) -> list[Any]:
