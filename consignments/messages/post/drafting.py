@@ -30,7 +30,7 @@ from consignments.messages.post.element_names import (
     read_place,
     read_role,
 )
-from consignments.messages.post.mapped import guess_format, list_records
+from consignments.messages.post.mapped import find_format, list_records
 from consignments.messages.post.mapping import parse_mapping
 from consignments.messages.post.unread import AMOUNTS, is_number, is_of_words
 
@@ -165,7 +165,7 @@ def draft_mapping(samples: Iterable[tuple[str, bytes]]) -> Draft:
     whole = parse_mapping('[record]\nconsignment_id = "."', "draft")
     found, written = Samples(), {}
     for name, content in samples:
-        if guess_format(content) == "edifact":
+        if find_format(content) == "edifact":
             raise MessageFault("no draft for EDIFACT", where=name, todo=f"write its segment map {BY_HAND}")
         for record in list_records(content, MessageContext(name), (whole,)):
             if isinstance(record, MessageFault):

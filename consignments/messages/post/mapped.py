@@ -290,8 +290,8 @@ def read_mapped(content: bytes, context: MessageContext, mapping: MessageMapping
         )
 
 
-def guess_format(content: bytes) -> str:
-    """Guess the format of a message by its first characters."""
+def find_format(content: bytes) -> str:
+    """Find the format of a message by its first characters."""
     written = {"<": "xml", "{": "json", "[": "json"}.get(decode_head(content)[:1])
     return written or ("edifact" if looks_like_edifact(content) else "csv")
 
@@ -300,7 +300,7 @@ def list_records(
     content: bytes, context: MessageContext, mappings: Sequence[MessageMapping]
 ) -> Iterator[Record | MessageFault]:
     """Yield each record of a message, or the fault of a row of CSV."""
-    mapping, kind = mappings[0], mappings[0].format or guess_format(content)
+    mapping, kind = mappings[0], mappings[0].format or find_format(content)
     if kind == "csv":
         for row in read_rows(content, mapping.all_names):
             yield row if isinstance(row, MessageFault) else Record([row, row], row, row, mapping)
@@ -404,7 +404,7 @@ def _list_around(root: Node, scopes: Sequence[Node]) -> list[Leaf]:
 
 def matches_mapping(head: bytes, mapping: MessageMapping) -> bool:
     """Check whether a message is one that a mapping file is for: by its names in `detect`, else by the names of its paths."""
-    text, written = decode_head(head), guess_format(head)
+    text, written = decode_head(head), find_format(head)
     if "edifact" in (mapping.format, written):
         types = mapping.segments.get("types")
         return mapping.format == written and (not types or find_message_type(head) in types)
