@@ -29,15 +29,14 @@ SECTIONS = {
         "cli.model.keys": "keys",
         "cli.model.pages": "dossier drift",
     },
-    "Scores and selection": {"cli.selection.scoring": "score select", "cli.selection.replay": "replay"},
+    "Scores and selection": {"cli.selection.scoring": "score select", "cli.data.simulation": "replay"},
     "Operation": {
         "cli.operation.documents": "brief plan debrief",
         "cli.operation.exchange": "exchange",
         "cli.operation.hunt": "hunt",
     },
     "Service and its log": {
-        "cli.service.service": "publish serve shadow",
-        "cli.service.doctor": "doctor",
+        "cli.service.service": "publish serve shadow doctor",
         "cli.service.event_log": "import export parity forget verify-log",
         "cli.service.backup": "data-key backup restore",
     },
@@ -71,10 +70,6 @@ class LazyVerbs(Mapping[str, click.Command]):
 
 class VerbGroup(click.Group):
     """A click group that reports an error of npsrisk in one line and ends with exit code 2."""
-
-    def list_commands(self, context: click.Context) -> list[str]:  # noqa: ARG002
-        """List the verbs in the order in which they are used."""
-        return list(self.commands)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List the verbs under their headings."""

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -94,20 +95,13 @@ class Batch:
         from features.history.keys import list_key_kinds
         from features.history.state_files import StateFolder
 
-        begun: list[int] = []
         with StateFolder(folder).begin(work.identify_inputs()) as draft:
-            before, kinds = draft.before, list_key_kinds(work.parameters.config)
-            state_run = StateRun(
-                None if before is None else before.state, kinds, work.parameters.pseudonyms, draft
-            )
-
-            def compute_once(first_row: int) -> "Frames":
-                begun.append(first_row)
-                return compute(first_row, state_run)
-
-            rows = self._write_table(draft.inputs, compute_once)
+            before = None if draft.before is None else draft.before.state
+            kinds = list_key_kinds(work.parameters.config)
+            state_run = StateRun(before, kinds, work.parameters.pseudonyms, draft)
+            rows = self._write_table(draft.inputs, partial(compute, state_run=state_run))
             if not draft.done:
-                if not begun:  # the run was interrupted between the result and the state
+                if state_run.state is None:  # an earlier run was interrupted between the result and the state
                     for _ in compute(rows, state_run):
                         pass
                 draft.commit(state_run.state)
@@ -144,8 +138,7 @@ class BatchWork:
         """Check whether the batch continues earlier ones; raise `BadInput` if it then has a history table too."""
         continued = state_run is not None and state_run.before is not None
         if continued and self.tables.history is not None:
-            got, expected = "--history, and --state with a state in it", "--history only for the first batch"
-            raise BadInput("the state has the history already", where="options", got=got, expected=expected)
+            raise build_state_fault("--history")
         return continued
 
     def identify_inputs(self) -> dict[str, str]:
@@ -153,6 +146,12 @@ class BatchWork:
         names = ("consignments", "history", "outcomes", "alerts")
         given = {name: getattr(self.tables, name) for name in names}
         return {**self.run, "npsrisk": version("npsrisk"), **identify_tables(given)}
+
+
+def build_state_fault(option: str) -> BadInput:
+    """Build the error for an option of a first batch, if there is a state already."""
+    got, expected = f"{option}, and --state with a state in it", f"{option} only for the first batch"
+    return BadInput("the state has the history already", where="options", got=got, expected=expected)
 
 
 def count_values(folder: Path, column: str) -> Counter[str]:

@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from atexit import register
+from contextlib import suppress
 from pathlib import Path
 
 VARIABLE = "NUMBA_CACHE_DIR"
@@ -20,22 +21,16 @@ def prepare_kernel_cache(package: Path = PACKAGE) -> None:
     """
     if VARIABLE in os.environ or os.access(package, os.W_OK):
         return
-    folder = _create_in_state_directory()
-    if folder is None:
-        folder = Path(tempfile.mkdtemp(prefix="npsrisk-kernels-"))
-        register(shutil.rmtree, folder, ignore_errors=True)
-    os.environ[VARIABLE] = str(folder)
-
-
-def _create_in_state_directory() -> Path | None:
     from cli.stores import read_settings
     from consignments.errors import BadSetting
 
-    try:
+    folder = None
+    with suppress(BadSetting, OSError):
         state_dir = read_settings().state_dir
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder = state_dir.resolve() / "kernels"
         folder.mkdir(mode=0o700, exist_ok=True)
-    except (BadSetting, OSError):
-        return None
-    return folder if os.access(folder, os.W_OK) else None
+    if folder is None or not os.access(folder, os.W_OK):
+        folder = Path(tempfile.mkdtemp(prefix="npsrisk-kernels-"))
+        register(shutil.rmtree, folder, ignore_errors=True)
+    os.environ[VARIABLE] = str(folder)

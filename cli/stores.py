@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from features.history.pseudonyms import Pseudonyms
     from models.bundle import Bundle
     from models.registry import ModelVersion, Registry
-    from operation.exchange.folder import ExchangeFolder
     from serving.encryption.vault import Vault
     from serving.event_log.reader import LogReader
     from serving.process.settings import Settings
@@ -51,13 +50,6 @@ def install_operation_keys() -> None:
     from features.indicators.operation_keys import OperationKeys, install_keys
 
     install_keys(OperationKeys.read_folder(read_settings().exchange_dir / KEYS_FOLDER))
-
-
-def open_exchange() -> "ExchangeFolder":
-    """Open the exchange directory of the settings."""
-    from operation.exchange.folder import ExchangeFolder
-
-    return ExchangeFolder.open()
 
 
 def load_pseudonyms() -> "Pseudonyms":

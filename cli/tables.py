@@ -101,10 +101,8 @@ class GivenTables:
         self.found += rejects
         if self.rejects is not None and rejects:
             write_rejects(self.found, self.rejects)
-        todo = "add --rejects FILE to see each invalid row with its reason"
-        if self.rejects is not None:
-            todo = f"see {self.rejects} for each invalid row and its reason"
-        report.refuse_total_rejection(todo=todo)
+        see = "add --rejects FILE to see" if self.rejects is None else f"see {self.rejects} for"
+        report.refuse_total_rejection(todo=f"{see} each invalid row and its reason")
 
 
 def table_options(shared: Mapping[str, Any] | None = None, **own: Any) -> Any:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
@@ -131,8 +132,8 @@ def read_annotation(annotation: Any) -> dict[str, Any]:
 JSON = option("Print the result as one JSON object on the last line of standard output.")
 
 
-def verb(function: Function) -> click.Command:
-    """Make the command of a verb from its function, which is named like the verb."""
+def verb(function: Function, group: click.Group | None = None) -> click.Command:
+    """Make the command of a verb, in a group if one is given, from its function, which is named like the verb."""
     signature = inspect.signature(function)
     specs = {name: each.default for name, each in signature.parameters.items() if name != "progress"}
     has_progress, has_result = "progress" in signature.parameters, signature.return_annotation is Result
@@ -146,28 +147,21 @@ def verb(function: Function) -> click.Command:
         values = {name: spec.read(name, given) for name, spec in specs.items()}
         with show_progress_bar() if has_progress else nullcontext() as progress:
             result = function(**values, **({"progress": progress} if has_progress else {}))
-        if result is not None:
-            print_result(result, as_json=json_)
+        if result is None:
+            return
+        for note in result.notes:
+            click.echo(note, err=True)
+        click.echo(json.dumps(result.values, default=str) if json_ else result.text)
+        if result.failed:
+            click.get_current_context().exit(1)
 
     name = function.__name__.strip("_").replace("_", "-")
-    return click.Command(name, callback=run, params=parameters, help=function.__doc__)
+    command = click.Command(name, callback=run, params=parameters, help=function.__doc__)
+    if group is not None:
+        group.add_command(command)
+    return command
 
 
 def sub_verb(group: click.Group) -> Callable[[Function], click.Command]:
     """Make a decorator that adds a verb to a group."""
-
-    def decorate(function: Function) -> click.Command:
-        command = verb(function)
-        group.add_command(command)
-        return command
-
-    return decorate
-
-
-def print_result(result: Result, *, as_json: bool) -> None:
-    """Print a result, and end with exit code 1 if a check failed."""
-    for note in result.notes:
-        click.echo(note, err=True)
-    click.echo(json.dumps(result.values, default=str) if as_json else result.text)
-    if result.failed:
-        click.get_current_context().exit(1)
+    return partial(verb, group=group)

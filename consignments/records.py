@@ -50,7 +50,7 @@ def about(meaning: str, **limits: Any) -> Meta:
 
 
 class Item(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One kind of goods in a consignment."""
+    """One kind of goods in a consignment: a member of its column `items`."""
 
     description: Annotated[Text | None, about("description of the goods")] = None
     quantity: Annotated[Amount | None, about("number of pieces of this kind")] = None
@@ -209,7 +209,7 @@ class LogColumns(msgspec.Struct, frozen=True):
 
 
 class ScoreRow(msgspec.Struct, frozen=True):
-    """One row of a score table; a column `reasons` with JSON text is kept unchecked."""
+    """One row of a score table, written by `npsrisk score` and read by `npsrisk select`; a column `reasons` with JSON text is kept unchecked."""
 
     consignment_id: Annotated[Identifier, about("identifier of the consignment")]
     score: Annotated[float, about("calibrated probability that the consignment is positive", ge=0, le=1)]
@@ -223,7 +223,7 @@ class ScoreRow(msgspec.Struct, frozen=True):
 
 
 class SelectionRow(msgspec.Struct, frozen=True):
-    """One row of a selection table; reasons and columns of the goods are kept unchecked."""
+    """One row of a selection table, written by `npsrisk select`; reasons and columns of the goods are kept unchecked."""
 
     consignment_id: Annotated[Identifier, about("identifier of the consignment")]
     selected_by: Annotated[Selector, about("who selected it")]

@@ -1,1 +1,1 @@
-"""Verbs that make and read tables: simulate, read, features, trace."""
+"""Verbs that make and read tables: simulate, replay, read, trace."""

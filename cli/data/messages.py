@@ -9,13 +9,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cli.options import JOBS, REJECTS, STRICT, Count, NewTable, TomlFile
+from cli.options import JOBS, REJECTS, STRICT, Count, NewTable, TomlFile, require_one
 from cli.verb import Progress, Result, argument, option, verb
-from consignments.errors import BadInput, FileFault
+from consignments.errors import FileFault
 from consignments.files.whole_files import PUBLIC_MODE, replace_file
 from consignments.messages.parsed import StateRow
 from consignments.messages.post.drafting import draft_mapping
-from consignments.messages.post.mapping import MessageMapping, load_mapping, load_mappings
+from consignments.messages.post.mapping import load_mapping, load_mappings
 from consignments.offices import OfficeTable, complete_office
 
 if TYPE_CHECKING:
@@ -30,23 +30,15 @@ READING_VERSION = "6"
 def read(
     progress: Progress,
     messages: tuple[Path, ...] = argument("MESSAGE…"),
-    out: NewTable | None = option(
-        "Consignment table to write: .csv, .parquet or .jsonl. Required without --draft-mapping."
-    ),
+    out: NewTable | None = option("Consignment table to write. Required without --draft-mapping."),
     received_at: datetime | None = option(
-        "Time at which the messages reached customs. Default: the time at which each message was issued, else the file time."
+        "Time of receipt. Default: of issue of the message, else of its file."
     ),
     office: str | None = option("Customs office of the rows whose message names none.", metavar="OFFICE"),
     offices: Path | None = option("Table of offices by place of destination.", metavar="CSV"),
-    mapping: TomlFile | None = option(
-        "Mapping file for messages in a format of your own, for example the ITMATT of a postal administration."
-    ),
-    draft_mapping: Path | None = option(
-        "Propose a mapping file for messages in a format of your own, and read nothing.", metavar="OUT.toml"
-    ),
-    events: Path | None = option(
-        "Also write the answers of customs (requests, holds and releases) to this table."
-    ),
+    mapping: TomlFile | None = option("Mapping file for messages in a format of your own."),
+    draft_mapping: Path | None = option("Propose a mapping file, and read nothing.", metavar="OUT.toml"),
+    events: Path | None = option("Also write the answers of customs, as requests and holds, to this table."),
     jobs: Count = JOBS,
     rejects: Path | None = REJECTS,
     strict: bool = STRICT,
@@ -63,10 +55,8 @@ def read(
     Few messages name a customs office. The office of a row is that in its message, else --office, else that of its place of
     destination in --offices, a CSV with the columns place (airport, mail office or country) and office.
 
-    Messages in a format of your own are recognized by the mapping files in the folder NPSRISK_MAPPINGS_DIR, as by the service.
-    --mapping goes before them. With --draft-mapping, the messages are samples of an unknown declaration, and the verb proposes a mapping. Correct it, and
-    read the messages with --mapping.
-
+    Messages in a format of your own are recognized by --mapping, else by the mapping files in the folder NPSRISK_MAPPINGS_DIR.
+    With --draft-mapping, the messages are samples of an unknown declaration, and the verb proposes a mapping. Correct it.
     Next, run "npsrisk score" on the table. Exit code 2 if no message is valid, or if any is invalid and --strict is given.
 
     \b
@@ -81,19 +71,18 @@ def read(
     from consignments.tables import build_frame
     from consignments.validation import write_rejects
 
-    if (out is None) == (draft_mapping is None):
-        raise BadInput(
-            "name one file to write", where="options", expected="either --out T or --draft-mapping OUT.toml"
-        )
-    if out is None:
-        assert draft_mapping is not None
+    require_one("npsrisk read", out=out, draft_mapping=draft_mapping)
+    if draft_mapping is not None:
         return _draft_mapping(messages, draft_mapping)
+    assert out is not None
     for path in (events, rejects):
         if path is not None:
             refuse_unwritable(path)
     table = OfficeTable({}) if offices is None else OfficeTable.read(offices, "--offices")
-    mappings = _load_mappings(mapping)
-    spool = Spool(out.with_name(f".{out.name}.reading"), f"{READING_VERSION} {received_at} {_mark(mappings)}")
+    own, folder = [] if mapping is None else [load_mapping(mapping)], os.environ.get("NPSRISK_MAPPINGS_DIR")
+    mappings = (*own, *(load_mappings(folder) if folder else []))
+    digest = sha256(repr([asdict(each) for each in mappings]).encode()).hexdigest()
+    spool = Spool(out.with_name(f".{out.name}.reading"), f"{READING_VERSION} {received_at} {digest}")
     fill_spool(messages, spool, ReadOptions(received_at, jobs, mappings), progress)
     linker, states = link_entries(spool, progress)
     report = start_report(spool, linker, states)
@@ -111,20 +100,12 @@ def read(
     if events is not None:
         write_table(build_frame(states, StateRow), events)
     spool.close(remove=True)
-    return Result(
-        {"out": str(out)} | report.to_dict(), _summarize_run(report, out), notes=(report.to_text(),)
-    )
-
-
-def _load_mappings(own: Path | None) -> "tuple[MessageMapping, ...]":
-    """Load the mapping of a run, and those of the folder that the service uses too."""
-    folder = os.environ.get("NPSRISK_MAPPINGS_DIR")
-    return (*([load_mapping(own)] if own else []), *(load_mappings(folder) if folder else []))
-
-
-def _mark(mappings: "tuple[MessageMapping, ...]") -> str:
-    """Return what changes with the content of mappings."""
-    return sha256(repr([asdict(each) for each in mappings]).encode()).hexdigest()
+    if report.consignments:
+        text = f"Read {report.consignments:,} consignments from {report.messages:,} messages -> {out}"
+    else:
+        why = "they contain no goods" if report.messages else "there are none"
+        text = f"Read no consignment from {report.messages:,} messages: {why} -> {out}, an empty table"
+    return Result({"out": str(out)} | report.to_dict(), text, notes=(report.to_text(),))
 
 
 def _draft_mapping(samples: Sequence[Path], out: Path) -> Result:
@@ -145,21 +126,10 @@ def _draft_mapping(samples: Sequence[Path], out: Path) -> Result:
     return Result(values, f"{text} -> {out}\nCorrect the file, and read the messages with --mapping {out}")
 
 
-def _summarize_run(report: "MessageReport", out: Path) -> str:
-    if report.consignments:
-        return f"Read {report.consignments:,} consignments from {report.messages:,} messages -> {out}"
-    why = "they contain no goods" if report.messages else "there are none"
-    return f"Read no consignment from {report.messages:,} messages: {why} -> {out}, an empty table"
-
-
 def _build_fault(what: str, spool: "Spool", report: "MessageReport", rejects: Path | None) -> FileFault:
     first = next(spool.read_rejects())
     messages = sum(sum(batch.messages.values()) for batch in spool.read_batches())
     more = f", and {report.rejected - 1:,} more" if report.rejected > 1 else ""
-    return FileFault(
-        what,
-        got=f"{report.rejected:,} of {messages:,} messages rejected ({first.place}: {first.reason}{more})",
-        todo="add --rejects FILE to see each reason"
-        if rejects is None
-        else f"see {rejects} for each message and its reason",
-    )
+    got = f"{report.rejected:,} of {messages:,} messages rejected ({first.place}: {first.reason}{more})"
+    see = "add --rejects FILE to see" if rejects is None else f"see {rejects} for"
+    return FileFault(what, got=got, todo=f"{see} each message and its reason")

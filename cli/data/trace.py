@@ -24,21 +24,13 @@ def trace(
     consignment_id: str = argument("ID"),
     tables: GivenTables = table_options(
         consignments=option("Consignment table. Default: the event log of the service."),
-        history=option(
-            "Past consignments, which can also be linked. A consignment in both tables counts once."
-        ),
+        history=option("Past consignments, which can also be linked."),
         outcomes=OUTCOMES,
     ),
-    as_of: datetime | None = option(
-        "Time in ISO 8601. Ignore later arrivals, and outcomes that became visible later. Default: the time at which the consignment was received."
-    ),
-    depth: int = option(
-        "Largest number of links from the consignment to a linked one.", 2, type=click.IntRange(1, 5)
-    ),
+    as_of: datetime | None = option("Ignore what was not known at this time. Default: receipt of ID."),
+    depth: int = option("Largest number of links to a linked consignment.", 2, type=click.IntRange(1, 5)),
     max_consignments: Count = option("Largest number of linked consignments.", 200),
-    max_sharing: Count | None = option(
-        "Ignore an identifier that more than N consignments had in the last 365 days. Default: as history does."
-    ),
+    max_sharing: Count | None = option("Ignore what more than N consignments share. Default: as history."),
     personal: bool = option("Print the shared names, addresses, phones, e-mails and accounts."),
     jobs: Count = JOBS,
 ) -> Result:
@@ -80,12 +72,11 @@ def _open_links(
         yield reader.read(jobs, progress), reader.read_consignments
         return
     if given := tables.list_sources():
-        raise BadInput(
-            "the consignment table is missing",
-            where="options",
-            got=f"--{next(iter(given))}",
-            expected="--consignments T as well, or no table, to trace in the event log",
+        got, expected = (
+            f"--{next(iter(given))}",
+            "--consignments T as well, or no table, to trace in the event log",
         )
+        raise BadInput("the consignment table is missing", where="options", got=got, expected=expected)
     from operation.logged_links import LoggedLinks
 
     with open_log() as log:

@@ -10,20 +10,15 @@ import msgspec
 
 from cli.stores import read_settings
 from cli.verb import Result, argument, option, sub_verb
-from consignments.errors import BadInput, BadSetting
+from consignments.errors import BadInput, NpsriskError
 from models.signatures.key_holders import Approver, Approvers
 from models.signatures.keys import SigningKey, VerifyingKey
 
 MAY = {"approver": "may approve", "evaluator": "may sign evidence"}
 Role = Literal["approver", "evaluator"]
 KEY = option("File of the private key. Default: approver.key in the state directory.")
-EVIDENCE_KEY = option(
-    "File of the private key of an approver or evaluator, who signs the evidence of the run. Default: not signed."
-)
-ROLE = option(
-    "An approver signs promotions and evidence, an evaluator only evidence: runs of train and compare.",
-    "approver",
-)
+EVIDENCE_KEY = option("File of the private key of whom signs the evidence of the run. Default: not signed.")
+ROLE = option("An approver signs promotions and evidence, an evaluator only evidence.", "approver")
 
 
 def read_approvers() -> Approvers:
@@ -49,8 +44,6 @@ def keys() -> None:
     keys only. "npsrisk promote", "npsrisk publish" and the service read it. On the machine of a service with API keys, only an
     administrator may write it, and not the user of the service. Set NPSRISK_KEY_PASSPHRASE to encrypt a private key.
 
-    Before the first "npsrisk promote", run "npsrisk keys create".
-
     \b
     Examples:
     npsrisk keys create --name "your name"
@@ -65,19 +58,12 @@ def create(
     role: Role = ROLE,
     key: Path | None = KEY,
 ) -> Result:
-    """Create a signing key, and add its public key to the approvers.
-
-    \b
-    Examples:
-    npsrisk keys create --name "your name"
-    npsrisk keys create --name "your name" --key ~/.npsrisk/approver.key
-    """
-    path, approvers = find_key_file(key), read_approvers()
-    _require_new_name(approvers, name)
+    """Create a signing key, and add its public key to the approvers."""
+    path, approvers = find_key_file(key), _read_for(name)
     public = SigningKey.create(path).public.text
     try:
-        where = _add(approvers, name, public, role)
-    except BadSetting:
+        where = _add(approvers, Approver(name, public, role=role))
+    except NpsriskError:
         path.unlink()
         raise
     values = {"name": name, "role": role, "key_file": str(path), "public_key": public, "approvers": where}
@@ -101,9 +87,8 @@ def trust(name: str = argument(), public_key: str = argument(), role: Role = ROL
 
     NAME is the person. PUBLIC_KEY is what "npsrisk keys show" prints for the key of this person.
     """
-    approvers = read_approvers()
-    _require_new_name(approvers, name)
-    where = _add(approvers, name, VerifyingKey(public_key).text, role)
+    approvers = _read_for(name)
+    where = _add(approvers, Approver(name, VerifyingKey(public_key).text, role=role))
     return Result({"name": name, "role": role, "approvers": where}, f"{name} {MAY[role]}: {where}")
 
 
@@ -159,20 +144,23 @@ def list_() -> Result:
     return Result({"signatures": approvers.signatures, "approvers": shown}, "\n".join(lines))
 
 
-def _add(approvers: Approvers, name: str, public_key: str, role: Role) -> str:
+def _read_for(name: str) -> Approvers:
+    """Read who may approve, before a person of this name is added: nobody has it yet."""
+    approvers = read_approvers()
+    if not name.strip():
+        raise BadInput("an approver needs a name", got=repr(name), expected="the name of a person")
+    if name in approvers.list_names():
+        todo = "choose another name"
+        raise BadInput("there is an approver of this name", where=approvers.where, got=name, todo=todo)
+    return approvers
+
+
+def _add(approvers: Approvers, person: Approver) -> str:
     """Add a person to the file of approvers, and return its path."""
-    _write_approvers([*approvers.members, Approver(name, public_key, role=role)], approvers.signatures)
+    _write_approvers([*approvers.members, person], approvers.signatures)
     return approvers.where
 
 
 def _write_approvers(members: Sequence[Approver], signatures: int) -> None:
     path = read_settings().approvers_file
     Approvers(members, signatures, str(path)).write(path)
-
-
-def _require_new_name(approvers: Approvers, name: str) -> None:
-    if not name.strip():
-        raise BadInput("an approver needs a name", got=repr(name), expected="the name of a person")
-    if name in approvers.list_names():
-        todo = "choose another name"
-        raise BadInput("there is an approver of this name", where=approvers.where, got=name, todo=todo)

@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from serving.process.settings import Settings
     from training.dossier.tables import ServiceSetting
 
-SHOWN_SETTINGS = (
-    "NPSRISK_WITHOUT_MODEL",
-    "NPSRISK_SHADOW_MODEL",
-    "NPSRISK_MAX_CONNECTIONS",
-    "NPSRISK_MAX_BODY_BYTES",
-    "NPSRISK_RATE_LIMIT",
-    "NPSRISK_MAX_HISTORY_KEYS",
+SHOWN = (
+    "without_model",
+    "shadow_model",
+    "max_connections",
+    "max_body_bytes",
+    "rate_limit",
+    "max_history_keys",
 )
 """Settings that the document shows with their values."""
-PRESENT_SETTINGS = ("NPSRISK_API_KEYS_FILE", "NPSRISK_TLS_CERT_FILE")
+PRESENT = ("api_keys_file", "tls_cert_file")
 """Settings of which the document shows only if they are set, since paths concern nobody else."""
 
 
@@ -71,13 +71,11 @@ def list_service_settings(settings: "Settings") -> "list[ServiceSetting]":
     """List the settings of the service that matter to a reader, without addresses, paths and secrets."""
     from training.dossier.tables import ServiceSetting
 
-    fields = {str(field.alias): (name, field) for name, field in type(settings).model_fields.items()}
     found = []
-    for variable in (*SHOWN_SETTINGS, *PRESENT_SETTINGS):
-        name, field = fields[variable]
-        value = getattr(settings, name)
-        text = "none" if value is None else "set" if variable in PRESENT_SETTINGS else str(value)
-        found.append(ServiceSetting(variable, text, field.description or ""))
+    for name in (*SHOWN, *PRESENT):
+        value, field = getattr(settings, name), type(settings).model_fields[name]
+        text = "none" if value is None else "set" if name in PRESENT else str(value)
+        found.append(ServiceSetting(str(field.alias), text, field.description or ""))
     kind = settings.database_url.partition(":")[0].partition("+")[0]
     found.append(ServiceSetting("event log", kind, "Kind of the database of the event log."))
     return found
@@ -89,9 +87,7 @@ def drift(
     tables: GivenTables = HISTORY_TABLES,
     model: ModelUri | None = MODEL,
     reference: Table | None = option("Consignment table to compare with. Default: the profile of the model."),
-    from_: datetime | None = option(
-        "Check arrivals from this time on. Earlier ones are history. Default: the first arrival."
-    ),
+    from_: datetime | None = option("Check arrivals from this time on; earlier ones are history."),
     until: datetime | None = option("Check arrivals before this time. Default: up to the last arrival."),
     out: NewPage = option("Report page to write."),
 ) -> Result:

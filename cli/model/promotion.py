@@ -20,9 +20,7 @@ if TYPE_CHECKING:
     from training.promotion.evidence import EvidenceOptions
 
 TRAINING_TABLES = table_options(
-    consignments=option(
-        "Consignment table of the training run. With it, the run is repeated and the fits are compared."
-    ),
+    consignments=option("Consignment table of the training run. With it, the run is repeated."),
     outcomes=option("Outcome table of the training run."),
     alerts=option("Alert table of the training run. Needed if the run used one."),
 )
@@ -38,20 +36,15 @@ def compare(
         PAST, truth=option("Truth of a simulated world. Its figures are shown apart and decide nothing.")
     ),
     decisions: Table | None = option("Table `decisions` of npsrisk export. Take the scores of A from it."),
-    from_: datetime | None = option(
-        "Compare arrivals from this time on. Default: the first day of the later of the two test periods."
-    ),
-    until: datetime | None = option(
-        "Compare arrivals before this time. Default: three weeks before the last result."
-    ),
+    from_: datetime | None = option("Compare arrivals from then on. Default: the later test period."),
+    until: datetime | None = option("Compare arrivals before. Default: three weeks before the last result."),
     target: Target = TARGET,
     key: Path | None = EVIDENCE_KEY,
     jobs: Count = JOBS,
 ) -> Result:
     """Compare two model versions on the same consignments.
 
-    A and B are version numbers, aliases, models:/NAME/VERSION or models:/NAME@ALIAS. B is the version that may replace A.
-    Both must have the same target.
+    A and B are version numbers, aliases, models:/NAME/VERSION or models:/NAME@ALIAS, of one target. B may replace A.
 
     The verb uses only fits that were not trained on the compared period: the final fit of a version if possible, else its
     evaluation fit. Known finds are counted first. Differences are paired and have 95 % intervals. Without --until, the verb leaves
@@ -59,7 +52,6 @@ def compare(
 
     If A has other features than this installation, its scores come from --decisions, else from the stored scores of both training
     runs, else from its recipe fitted again on the features of today. The output says which.
-
     First run "npsrisk train --register". Logs a comparison run in MLflow. With --key, its tables are signed: then the gate
     believes them. Next, run "npsrisk gate" and "npsrisk promote", which read this run.
 
@@ -87,7 +79,6 @@ def compare(
     )
     found = versions.compare(traffic, tables.read_table(decisions, LoggedDecision), jobs, progress)
     run_id, review = comparison_report.log_comparison(registry, found, first, second, signer, approvers)
-    addresses = build_addresses(registry.tracking_uri, run_id)
     values = {
         "run_id": run_id,
         "verdict": found.verdict,
@@ -100,7 +91,7 @@ def compare(
         comparison_report.describe_basis(found),
         *found.notes,
         f"run {run_id}",
-        *(f"{what} in MLflow: {address}" for what, address in addresses.items()),
+        *(f"{what} in MLflow: {url}" for what, url in build_addresses(registry.tracking_uri, run_id).items()),
     ]
     if review is not None:
         values["recommendation"] = format_recommendation(review.recommendation)
@@ -129,9 +120,7 @@ def gate(
     The figures are computed from the stored scores of the run and of the comparison. An approver or evaluator must have signed
     these (train --key, compare --key), or the tables must be given. Metrics in MLflow count for nothing.
 
-    If there is a champion, first run "npsrisk compare". Next, run "npsrisk promote".
-
-    Exit code 0 if the version may be promoted, 1 if a rule stands against it.
+    If there is a champion, first run "npsrisk compare". Next, run "npsrisk promote". Exit code 1 if a rule stands against it.
 
     \b
     Examples:
@@ -159,9 +148,7 @@ def gate(
 def promote(
     progress: Progress,
     version: str = argument(),
-    approved_by: str | None = option(
-        "Person who decides. It must be the owner of the key. Default: the owner of the key.", metavar="WHO"
-    ),
+    approved_by: str | None = option("Person who decides. Default: the owner of the key.", metavar="WHO"),
     why: str = option("The reason, for the record.", metavar="TEXT"),
     key: Path | None = KEY,
     tables: GivenTables = TRAINING_TABLES,
@@ -178,7 +165,6 @@ def promote(
     Signs and writes the promotion record, and moves the aliases in MLflow: the old champion becomes `previous`. To roll back,
     promote `previous`. If several persons must sign, each runs the verb with their own key, and the aliases move with the last
     signature. Exit code 2 if a rule does not hold and --force is not given.
-
     First run "npsrisk keys create" once, and "npsrisk gate". Next, run "npsrisk publish".
 
     \b
@@ -220,15 +206,13 @@ def _read_evidence(
     from training.promotion.evidence import EvidenceOptions
     from training.promotion.refit import RefitOptions, read_run_config
 
-    refit = None
-    given = [name for name in ("--consignments", "--outcomes", "--alerts") if getattr(tables, name[2:])]
-    missing = [name for name in ("--consignments", "--outcomes") if name not in given]
-    if given and missing:
-        what, where = "only some tables of the training run are given", " and ".join(missing)
+    given = tables.list_sources()
+    if not given:
+        return EvidenceOptions(read_approvers(), comparison)
+    if missing := [f"--{name}" for name in ("consignments", "outcomes") if name not in given]:
+        what, got = "only some tables of the training run are given", ", ".join(f"--{name}" for name in given)
         expected = "all of them, --alerts if the model was trained with alerts, or none"
-        raise BadInput(what, where=where, got=", ".join(given), expected=expected)
-    if given:
-        config = read_run_config(open_registry(), version.run_id) or TrainConfig()
-        past = tables.open_sources(config.features.build_record_type(), progress)
-        refit = RefitOptions(past, jobs, progress)
-    return EvidenceOptions(read_approvers(), comparison, refit)
+        raise BadInput(what, where=" and ".join(missing), got=got, expected=expected)
+    config = read_run_config(open_registry(), version.run_id) or TrainConfig()
+    past = tables.open_sources(config.features.build_record_type(), progress)
+    return EvidenceOptions(read_approvers(), comparison, RefitOptions(past, jobs, progress))

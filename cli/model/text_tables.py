@@ -59,16 +59,13 @@ def summarize_recommendation(recommendation: "Recommendation") -> str:
 
 def format_studies(found: "DiagnosticsResult") -> str:
     """Format the results of the studies, at most ten rows each; '' if there was no study."""
-    return "\n\n".join(
-        text for text in (_format_trials(found.trials), _format_ablation(found.ablation)) if text
-    )
+    return "\n\n".join(filter(None, (_format_trials(found.trials), _format_ablation(found.ablation))))
 
 
 def _format_trials(trials: Sequence[Mapping[str, Any]]) -> str:
     """Format the best trials, and the parameters that they changed."""
-    if not trials:
-        return ""
-    parameters = [name for name in trials[0] if name not in ("trial", "worth", "recall_at_1pct", "best")]
+    known = ("trial", "worth", "recall_at_1pct", "best")
+    parameters = [name for name in (trials[0] if trials else ()) if name not in known]
     rows = [
         [
             str(trial["trial"]),
@@ -98,10 +95,12 @@ def _format_ablation(losses: Sequence[Mapping[str, Any]]) -> str:
         for row in losses
     ]
     header = ["left out", "kind", "features", "worth", "recall at 1 %"]
-    return _format_study(f"Ablation ({ABLATION_NOTE})", header, rows) if rows else ""
+    return _format_study(f"Ablation ({ABLATION_NOTE})", header, rows)
 
 
 def _format_study(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    if not rows:
+        return ""
     more = len(rows) - MAX_ROWS
     last = [f"and {more} more, in the tables of the run"] if more > 0 else []
     return "\n".join([title, *format_text_table([header, *rows[:MAX_ROWS]]), *last])

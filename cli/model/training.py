@@ -19,12 +19,8 @@ from consignments.records import Target, Truth
 @verb
 def train(
     progress: Progress,
-    tables: GivenTables = table_options(
-        RESULTS, truth=option("Truth of a simulated world, for evaluation only.")
-    ),
-    as_of: datetime | None = option(
-        "Time in ISO 8601. Ignore later arrivals, and outcomes and alerts that became visible later. Default: the midnight after the last event."
-    ),
+    tables: GivenTables = table_options(RESULTS, truth=option("Truth of a simulated world, for evaluation.")),
+    as_of: datetime | None = option("Ignore what became visible later. Default: midnight after the end."),
     target: Target = options.TARGET,
     config: options.TomlFile | None = options.CONFIG,
     register: bool = option("Register the model as a new version with the alias `challenger`."),
@@ -39,18 +35,14 @@ def train(
         flag_value="groups",
     ),
     trials: int = option(
-        "Search for better hyperparameters in N trials. A stopped search is resumed. 0: no search.",
+        "Search for better hyperparameters in N trials, or resume the search.",
         0,
         type=click.IntRange(0, 1000),
     ),
     minutes: float | None = option(
-        "Time limit: start no new trial after M minutes. Default: no limit.",
-        type=click.FloatRange(0),
-        metavar="M",
+        "Start no new trial after M minutes. Default: no limit.", type=click.FloatRange(0), metavar="M"
     ),
-    work: options.Folder | None = option(
-        "Keep the computed features in this folder. The same command then continues an interrupted run after its last part."
-    ),
+    work: options.Folder | None = option("Keep features in this folder, so that the run can be continued."),
     dask: str | None = options.DASK,
     key: Path | None = EVIDENCE_KEY,
     jobs: options.Count = options.JOBS,
@@ -59,11 +51,9 @@ def train(
 
     Uses only consignments that arrived before --as-of, and outcomes that were visible by then. The evaluation fit does not
     use the last weeks and is tested on them. The final fit uses all known results, and is the model that is deployed.
-
+    Large tables: see "npsrisk features --help". Of uninspected consignments a sample is kept (`background_rows`, `traffic_rows`).
     First run "npsrisk simulate" or "npsrisk export". Next, with --register, run "npsrisk compare" if there is a champion,
     then "npsrisk gate" and "npsrisk promote".
-
-    Large tables: see "npsrisk features --help". Of uninspected consignments a sample is kept (`background_rows`, `traffic_rows`).
 
     Writes an MLflow run with the model, a report (report.html) and tables. With --key, their hashes are signed: then the gate
     believes them without a repeated training run. Prints the results of --ablation and --trials, and without a terminal one

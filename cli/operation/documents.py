@@ -63,7 +63,7 @@ def plan(
     explore: Share = option("Share of the capacity for random inspections.", DEFAULT_EXPLORE),
     seed: int = options.SEED,
     model: options.ModelUri | None = option(
-        f"{options.MODEL_TEXT} none. With a model, the intervals include the uncertainty of the level of its scores."
+        f"{options.MODEL_TEXT} none. It adds its uncertainty to the intervals."
     ),
     from_: datetime | None = option("Start of the operation. Default: now."),
     until: datetime | None = option(f"End of the operation. Default: {DEFAULT_DAYS} days later."),
@@ -125,9 +125,7 @@ def debrief(
     scores: Table | None = option("Scores as they were at arrival, of npsrisk score or npsrisk export."),
     from_: datetime | None = option("Start of the operation. Default: the first arrival."),
     until: datetime | None = option("End of the operation. Default: after the last arrival."),
-    capacity: Count | None = option(
-        "Inspections for each office and day. Default: the mean number of selections for each office and day."
-    ),
+    capacity: Count | None = option("Inspections for each office and day. Default: as selected."),
     plan: Path | None = option("Plan of `npsrisk plan` to compare with."),
     as_of: datetime | None = option("Use results visible at this time. Default: all."),
     target: Target = TARGET,

@@ -11,22 +11,17 @@ import click
 import msgspec
 
 from cli import options
-from cli.stores import load_pseudonyms, open_exchange, open_log, open_vault, read_settings
+from cli.stores import load_pseudonyms, open_log, open_vault, read_settings
 from cli.tables import EVENTS, GivenTables, table_options
 from cli.verb import Result, argument, option, sub_verb
 from consignments.errors import BadInput
-from consignments.exchange.documents import (
-    MAX_MESSAGE_ID,
-    AnyMessage,
-    Withdrawal,
-    build_schema,
-    get_kind,
-)
+from consignments.exchange.documents import MAX_MESSAGE_ID, AnyMessage, Withdrawal, build_schema, get_kind
 from consignments.exchange.folder_names import MESSAGE_SUFFIX, OFFICER_KEY
 from consignments.records import Alert, Consignment, Target
 from features.indicators.operation_keys import OperationKey, OperationKeys
 from models.signatures.key_holders import Partner, Partners
 from models.signatures.keys import SigningKey, VerifyingKey
+from operation.exchange.folder import ExchangeFolder, Refused, get_administration
 
 if TYPE_CHECKING:
     from features.batch import Tables
@@ -68,7 +63,7 @@ def key(
     The indicators of the operation are keyed hashes with it. Give the file to the partners of OPERATION alone, by a safe way;
     they put it into the folder keys of their exchange directory. Create another key for each operation.
     """
-    path = open_exchange().get_key_file(operation)
+    path = ExchangeFolder.open().get_key_file(operation)
     made = OperationKey.create(path, operation, until)
     text = f"key {made.key_id} of {operation}: {path} (secret: for the partners of this operation alone)"
     return Result({"operation": operation, "key_id": made.key_id, "file": str(path)}, text)
@@ -81,7 +76,7 @@ def trust(name: str = argument(), public_key: str | None = argument(), key: Path
     NAME is the administration. PUBLIC_KEY is what "npsrisk keys show" prints for the key of its officer. Without PUBLIC_KEY, the
     officer's own key is created if it does not exist, and its public key is added and printed.
     """
-    folder = open_exchange()
+    folder = ExchangeFolder.open()
     if public_key is None:
         path = key or folder.path / OFFICER_KEY
         found = SigningKey.load(path) if path.exists() else SigningKey.create(path)
@@ -115,10 +110,9 @@ def draft(
     from consignments.tables import to_consignments
     from consignments.versions import select_counting_rows
     from operation.exchange import drafts as drafting
-    from operation.exchange.folder import get_administration
     from operation.exchange.reports import list_confirmed
 
-    folder, now = open_exchange(), at or datetime.now(UTC)
+    folder, now = ExchangeFolder.open(), at or datetime.now(UTC)
     made_with = folder.read_keys().find(operation, now)
     common = drafting.DraftOptions(get_administration(), now, made_with, valid_days=valid_days)
     own, read = load_pseudonyms(), tables.read_tables(Consignment)
@@ -150,7 +144,7 @@ def export(
 
     The signature is the approval. DRAFTS are files; without them, all drafts are signed.
     """
-    folder = open_exchange()
+    folder = ExchangeFolder.open()
     paths = list(drafts) or sorted(folder.drafts.glob(f"*{MESSAGE_SUFFIX}"))
     sent = [str(_send(folder.read_draft(path), key, at)) for path in paths]
     return Result({"sent": sent}, f"{len(sent)} messages signed: {folder.outbox}")
@@ -167,9 +161,7 @@ def withdraw(
 
     From the receipt of the withdrawal on, the message matches nothing at the partners.
     """
-    from operation.exchange.folder import get_administration
-
-    folder, now = open_exchange(), at or datetime.now(UTC)
+    folder, now = ExchangeFolder.open(), at or datetime.now(UTC)
     if not folder.find_sent(message_id).exists():
         raise BadInput("no such message was sent", where=str(folder.outbox), got=message_id)
     name, author = _name_withdrawal(message_id), get_administration()
@@ -204,12 +196,10 @@ def import_(
 
     Exit code 2 if neither --alerts nor --service is given.
     """
-    from operation.exchange.folder import Refused
     from operation.exchange.receiving import AlertTable, post_messages
 
-    if (alerts is None) == (service is None):
-        raise BadInput("name one place for the alerts", expected="either --alerts T or --service URL")
-    folder, now = open_exchange(), at or datetime.now(UTC)
+    options.require_one("npsrisk exchange import", alerts=alerts, service=service)
+    folder, now = ExchangeFolder.open(), at or datetime.now(UTC)
     found = list(folder.read_messages(from_ or folder.inbox, now))
     accepted = sorted(
         [(path, each) for path, each in found if not isinstance(each, Refused)],
@@ -254,10 +244,9 @@ def feedback(
 
     Without tables it reads the log of the service, which may run meanwhile. deploy/npsrisk-feedback.timer runs it each week.
     """
-    from operation.exchange.folder import get_administration
     from operation.exchange.reports import draft_reports
 
-    folder, now = open_exchange(), at or datetime.now(UTC)
+    folder, now = ExchangeFolder.open(), at or datetime.now(UTC)
     if tables.consignments is not None:
         found, since = _count_table_yields(tables.read_tables(Consignment), from_, now, target)
     elif at is not None or tables.list_sources():
@@ -283,9 +272,7 @@ def schema() -> None:
 
 def _send(message: AnyMessage, key: Path | None, at: datetime | None) -> Path:
     """Sign a message of the own administration, and put it into the outbox."""
-    from operation.exchange.folder import get_administration
-
-    folder, author, now = open_exchange(), get_administration(), at or datetime.now(UTC)
+    folder, author, now = ExchangeFolder.open(), get_administration(), at or datetime.now(UTC)
     if message.author != author:
         where, got = message.message_id, message.author
         raise BadInput("the draft has another author", where=where, got=got, expected=author)

@@ -47,7 +47,22 @@ NAMES_OF_TYPES: dict[Any, str] = {
     **{msgspec.inspect.StrType: "text", msgspec.inspect.DateType: "date", RateLimit: "rate"},
     **{int: "whole number", float: "number", str: "text", bool: "true or false", Path: "path"},
 }
-LIMIT_WORDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+RECORDS: dict[str, type[msgspec.Struct]] = {
+    "consignments": records.Consignment,
+    "items": records.Item,
+    "outcomes": records.Outcome,
+    "alerts": records.Alert,
+    "truth": records.Truth,
+    "sequence": records.LogColumns,
+    "scores": records.ScoreRow,
+    "selection": records.SelectionRow,
+}
+"""The tables that npsrisk reads and writes."""
+LIMIT_WORDS = {
+    **{"ge": "at least", "gt": "above", "le": "at most", "lt": "below"},
+    **{"lowest": "at least", "above": "above", "highest": "at most"},
+}
+"""Words of the limits of a setting, by its constraint, and of a column, by the name in `Field`."""
 
 
 class ReferenceTable(NamedTuple):
@@ -112,31 +127,16 @@ def format_value(value: Any) -> str:
 
 def build_column_reference() -> list[ReferenceTable]:
     """Build the reference of all tables that npsrisk reads and writes."""
-    described: list[tuple[str, type[msgspec.Struct], str]] = [
-        ("consignments", records.Consignment, ""),
-        ("items", records.Item, "Fields of each member of the column `items`. "),
-        ("outcomes", records.Outcome, ""),
-        ("alerts", records.Alert, ""),
-        ("truth", records.Truth, ""),
-        ("sequence", records.LogColumns, ""),
-        ("scores", records.ScoreRow, "Written by `npsrisk score` and read by `npsrisk select`. "),
-        ("selection", records.SelectionRow, "Written by `npsrisk select`. "),
-    ]
     tables = []
-    for name, record, before in described:
-        text = before + (record.__doc__ or "").split("\n", 1)[0]
+    for name, record in RECORDS.items():
+        text = (record.__doc__ or "").split("\n", 1)[0]
         tables.append(ReferenceTable(name, text, [*map(_describe_field, get_fields(record))]))
     return tables
 
 
 def _describe_field(field: Field) -> dict[str, Any]:
-    limits = [
-        ", ".join(field.choices),
-        "" if field.lowest is None else f"at least {field.lowest:,g}",
-        "" if field.above is None else f"above {field.above:,g}",
-        "" if field.highest is None else f"at most {field.highest:,g}",
-        "" if field.max_length is None else f"at most {field.max_length:,} characters",
-    ]
+    limits = [", ".join(field.choices), _describe_limits([field])]
+    limits += [] if field.max_length is None else [f"at most {field.max_length:,} characters"]
     return {
         "column": field.name,
         "type": KIND_NAMES.get(field.kind, field.kind),
@@ -165,37 +165,28 @@ def list_training_settings() -> list[dict[str, Any]]:
             inner, _, meaning, _ = describe_type(field.type)
             meaning = meaning or DESCRIPTIONS[table.name][field.name]
             name, limits = f"{table.name}.{field.name}", _describe_limits([inner])
-            found.append((name, _name_type(inner), defaults[name], limits, meaning))
-    return _build_rows(found)
+            found.append(_describe_setting(name, _name_type(inner), defaults[name], limits, meaning))
+    return found
 
 
 def list_environment_settings() -> list[dict[str, Any]]:
     """List the environment variables: the settings of an installation, then those that no settings file may set."""
-    defaults = Settings.model_construct()
-    found: list[tuple[Any, ...]] = []
+    found, defaults = [], Settings.model_construct()
     for name, field in Settings.model_fields.items():
         kind, allowed = _describe_annotation(field)
-        found.append((str(field.alias), kind, getattr(defaults, name), allowed, field.description or ""))
-    others = (
+        variable, meaning = str(field.alias), field.description or ""
+        found.append(_describe_setting(variable, kind, getattr(defaults, name), allowed, meaning))
+    for variable, kind, text in (
         (SETTINGS_VARIABLE, "path", "File of settings."),
         (PASSPHRASE_VARIABLE, "text", "Passphrase that encrypts a signing key (`npsrisk keys`)."),
         (API_KEY_VARIABLE, "text", "Key of `npsrisk exchange import --service` for the service."),
-    )
-    only = "Read from the environment only."
-    return _build_rows(found + [(name, kind, None, "", f"{text} {only}") for name, kind, text in others])
+    ):
+        found.append(_describe_setting(variable, kind, None, "", f"{text} Read from the environment only."))
+    return found
 
 
-def _build_rows(found: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
-    """Build the rows of settings from their values in the order of the columns."""
-    keys = ("name", "kind", "default", "allowed", "meaning")
-    return [dict(zip(keys, each, strict=True)) for each in found]
-
-
-def list_differences(config: TrainConfig) -> dict[str, dict[str, Any]]:
-    """List the settings of a configuration that differ from the defaults, each with its value and the default."""
-    given, defaults = config.flatten(), TrainConfig().flatten()
-    changed = [name for name in given if given[name] != defaults[name]]
-    return {name: {"value": given[name], "default": defaults[name]} for name in changed}
+def _describe_setting(name: str, kind: str, default: Any, allowed: str, meaning: str) -> dict[str, Any]:
+    return {"name": name, "kind": kind, "default": default, "allowed": allowed, "meaning": meaning}
 
 
 def _describe_limits(limits: list[Any]) -> str:

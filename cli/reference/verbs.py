@@ -43,15 +43,17 @@ def config(
     npsrisk config --file config.toml
     """
     from cli.reference import tables as reference
-    from training.config import read_config
+    from training.config import TrainConfig, read_config
 
     if file is not None:
-        changed = reference.list_differences(read_config(file))
+        given, defaults = read_config(file).flatten(), TrainConfig().flatten()
+        changed = [name for name in given if given[name] != defaults[name]]
         lines = [f"{file.name} is valid; settings that differ from the defaults: {len(changed)}"]
-        for name, each in changed.items():
-            value, default = (reference.format_value(each[key]) for key in ("value", "default"))
+        for name in changed:
+            value, default = (reference.format_value(settings[name]) for settings in (given, defaults))
             lines.append(f"{name} = {value} (default: {default})")
-        return Result({"file": str(file), "differences": changed}, "\n".join(lines))
+        differences = {name: {"value": given[name], "default": defaults[name]} for name in changed}
+        return Result({"file": str(file), "differences": differences}, "\n".join(lines))
     tables = reference.build_setting_tables()
     titles = None if markdown else [each.title.lower() for each in tables]
     values = dict(zip(("training", "environment"), (table.rows for table in tables), strict=True))

@@ -1,1 +1,1 @@
-"""Verbs of scores and selection: score, select, recall, replay."""
+"""Verbs of scores and selection: features, score, select."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cli import options
-from cli.batch import BATCH, Batch, BatchWork
+from cli.batch import BATCH, Batch, BatchWork, build_state_fault
 from cli.stores import fetch_bundle, open_registry, resolve_model
 from cli.tables import HISTORY_TABLES, GivenTables
 from cli.verb import Progress, Result, option, verb
@@ -78,9 +78,7 @@ def score(
     progress: Progress,
     tables: GivenTables = HISTORY_TABLES,
     model: options.ModelUri | None = options.MODEL,
-    as_of: datetime | None = option(
-        "Time in ISO 8601. Ignore outcomes and alerts that became visible later. Default: use all."
-    ),
+    as_of: datetime | None = option("Ignore outcomes and alerts that became visible later."),
     reasons: int = option("Number of reasons to write per row.", 0, type=click.IntRange(0, 10)),
     without_history: bool = option("Score without history, only if no other past consignments exist."),
     batch: Batch = BATCH,
@@ -91,7 +89,6 @@ def score(
 
     Give past consignments with --history. Without them every sender looks new and the scores change. The verb therefore
     fails without --history, unless --without-history is given. The column `history` of the result is `given` or `none`.
-
     First run "npsrisk train" and "npsrisk promote". Next, run "npsrisk select" on the scores.
 
     Large tables and interrupted runs: see "npsrisk features --help". With --state, a day costs a day: the verb reads the history
@@ -108,19 +105,24 @@ def score(
 
     from models.batch_scoring import ChunkScorer, ScoreColumns, build_feature_parameters
 
-    if batch.state is not None and as_of is not None:  # what is hidden now would be missing in the next batch
-        raise build_exclusion("--state and --as-of")
-    if batch.state is None:
-        _check_history(tables.history, without_history=without_history)
+    has_history = without_history or tables.history is not None
+    if as_of is not None and batch.state is not None:  # what is hidden now would be missing in the next batch
+        options.require_one("npsrisk score", state=batch.state, as_of=as_of)
+    if without_history and tables.history is not None:
+        options.require_one("npsrisk score", history=tables.history, without_history=True)
+    if batch.state is None and not has_history:
+        raise _build_refusal("options", "no --history")
     chosen = resolve_model(model)
     bundle = open_registry().fetch_bundle(chosen)
 
     def open_inputs(continued: bool) -> "FeatureInputs":
-        history, state = tables.history, batch.state
-        _check_history(history, without_history=without_history, state=state, continued=continued)
+        if continued and without_history:
+            raise build_state_fault("--without-history")
+        if not continued and not has_history:
+            raise _build_refusal("options", "no --history, and the folder of --state has no state yet")
         inputs = tables.open_sources(bundle.config.build_record_type(), progress)
-        if history is not None and not inputs.has_history:
-            raise _build_refusal(str(history), "a table without rows", state)
+        if tables.history is not None and not inputs.has_history:
+            raise _build_refusal(str(tables.history), "a table without rows")
         return inputs if as_of is None else replace(inputs, as_of=pd.Timestamp(as_of).tz_convert("UTC"))
 
     parameters = build_feature_parameters(bundle, batch.load_pseudonyms())
@@ -145,49 +147,24 @@ def score(
     return Result(values, text)
 
 
-def _check_history(
-    history: Path | None, *, without_history: bool, state: Path | None = None, continued: bool = False
-) -> None:
-    """Raise `BadInput` unless history is given, as a table or in a state, or the caller states that there is none."""
-    if continued and without_history:
-        expected = "--without-history only for the first batch"
-        raise build_exclusion("--without-history, and --state with a state in it", expected)
-    if history is not None and without_history:
-        raise build_exclusion("--history and --without-history")
-    if history is None and not (without_history or continued):
-        raise _build_refusal("options", "no --history", state)
-
-
-def build_exclusion(got: str, expected: str = "one of them") -> BadInput:
-    """Build the error for options that exclude each other."""
-    return BadInput("these options exclude each other", where="options", got=got, expected=expected)
-
-
-def _build_refusal(where: str, got: str, state: Path | None) -> BadInput:
+def _build_refusal(where: str, got: str) -> BadInput:
     """Build the error for scoring without history."""
-    todo = "or add --without-history if no other past consignments exist"
     return BadInput(
         "history is missing; without it every sender looks new and the scores change",
         where=where,
         got=got,
         expected="--history T with the past consignments",
-        todo=todo + ("; the folder of --state has no state yet" if state is not None else ""),
+        todo="or add --without-history if no other past consignments exist",
     )
 
 
 @verb
 def select(
     scores: options.Table = option("Score table of `npsrisk score`."),
-    consignments: options.Table | None = option(
-        "Consignment table. Goods, weight, value and route of each selected one are added to the list."
-    ),
+    consignments: options.Table | None = option("Consignment table, whose goods and route the list has too."),
     capacity: options.Count | None = option("Inspections for each office and UTC day."),
-    plan: Path | None = option(
-        "Follow a plan of `npsrisk plan` instead: capacity of each office, exploration share and seed."
-    ),
-    explore: options.Share | None = option(
-        f"Share of the capacity for random inspections. Default: {EXPLORE}."
-    ),
+    plan: Path | None = option("Plan of `npsrisk plan`, with capacities, exploration share and seed."),
+    explore: options.Share | None = option(f"Share of random inspections. Default: {EXPLORE}."),
     seed: int = options.SEED,
     out: options.NewTable = options.OUT,
 ) -> Result:
@@ -196,7 +173,6 @@ def select(
     The list has the highest scores, and a random part of the others. Each row has score, band and reasons, and goods if you give
     --consignments, but no names and addresses. `selection_probability` is the probability with which each was selected. Training
     and evaluation use it to correct for the selection.
-
     First run "npsrisk score". After the inspections, run "npsrisk train" on their outcomes.
 
     \b
@@ -215,16 +191,13 @@ def select(
         f"{scores}: {format_number(alone)} of {format_count(len(scored), 'score')} were computed without past consignments; "
         "senders that the table does not have before look new"
     )
-    own = {"--capacity": capacity, "--explore": explore}
+    options.require_one("npsrisk select", capacity=capacity, plan=plan)
+    if explore is not None:  # a plan has its own share
+        options.require_one("npsrisk select", explore=explore, plan=plan)
     if plan is not None:
-        if given := [name for name, value in own.items() if value is not None]:
-            alone_text = "--plan alone; the plan has capacities and exploration share"
-            raise build_exclusion(f"--plan and {', '.join(given)}", alone_text)
         chosen = select_by_plan(scored, read_plan(plan))
-    elif capacity is None:
-        got = "neither --capacity nor --plan"
-        raise BadInput("no capacity", where="options", got=got, expected="one of them")
     else:
+        assert capacity is not None
         share = EXPLORE if explore is None else explore
         chosen = build_selection_table(scored, capacity=capacity, explore=share, seed=seed)
     goods = None if consignments is None else read_table(consignments, Consignment).frame

@@ -87,7 +87,8 @@ def data_key() -> None:
     The file of the data keys has a pseudonym key, which is never replaced because history depends on it, and sealing keys.
 
     \b
-    Example:
+    Examples:
+    npsrisk data-key create /etc/npsrisk/data.key
     npsrisk data-key rotate
     """
 
@@ -98,10 +99,6 @@ def create(file: Path = argument("FILE")) -> Result:
 
     The service creates the file by itself in its state directory. For another place, such as a mounted secret, create it first.
     Only its owner can read it. Exit code 2 if there is one already: a key is never replaced.
-
-    \b
-    Example:
-    npsrisk data-key create /etc/npsrisk/data.key
     """
     create_key_file(file, encode_data_keys(DataKeys.create()))
     return Result({"file": str(file)}, f"New data keys -> {file}")
@@ -116,10 +113,6 @@ def rotate() -> Result:
 
     Copy the file (NPSRISK_DATA_KEY_FILE) to the machines that share the log, and to its backup, at once: without the new key,
     new personal fields are lost. Exit code 2 if there is no such file, or it cannot be written.
-
-    \b
-    Example:
-    npsrisk data-key rotate
     """
     path = read_settings().data_key_file
     new = rotate_sealing_key(path)

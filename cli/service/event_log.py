@@ -5,12 +5,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cli.options import FROM, UNTIL, Folder, NewTable
+from cli.options import FROM, UNTIL, Folder, NewTable, require_one
 from cli.stores import (
+    fetch_bundle,
     install_operation_keys,
     load_pseudonyms,
     open_log,
-    open_registry,
     open_vault,
     read_settings,
 )
@@ -24,17 +24,12 @@ if TYPE_CHECKING:
 
 
 @verb
-def import_(
-    progress: Progress,
-    tables: GivenTables = table_options(PAST),
-) -> Result:
+def import_(progress: Progress, tables: GivenTables = table_options(PAST)) -> Result:
     """Import past tables into the event log of the service.
 
     Imported consignments become history for the consignments that are scored later. They get no score and no decision.
-    Importing the same tables again adds nothing.
-
-    First run "npsrisk publish", and stop the service. Next, run "npsrisk serve". Exit code 2 if the tables are invalid, or if
-    another process uses the log (NPSRISK_DATABASE_URL) or the state directory.
+    Importing the same tables again adds nothing. Exit code 2 if another process uses the log or the state directory.
+    First run "npsrisk publish", and stop the service. Next, run "npsrisk serve".
 
     \b
     Example:
@@ -43,21 +38,17 @@ def import_(
     from serving.maintenance.import_past import import_tables
 
     counts = import_tables(lambda record: tables.open_sources(record, progress), read_settings(), progress)
-    lines = [", ".join(f"{count:,} {name}" for name, count in counts.items() if name != "notices")]
+    text = ", ".join(f"{count:,} {name}" for name, count in counts.items() if name != "notices")
     if notices := counts["notices"]:
-        lines.append(f"{notices:,} of the given alerts have only a text, so they match no consignment")
-    return Result(counts, "\n".join(lines))
+        text += f"\n{notices:,} of the given alerts have only a text, so they match no consignment"
+    return Result(counts, text)
 
 
 @verb
 def export(
     progress: Progress,
-    out: Folder | None = option(
-        "Folder of tables to write: new, empty, or an earlier export. An earlier export is replaced."
-    ),
-    state: Folder | None = option(
-        "Write the history after the log to this folder instead, for --state of npsrisk score. This needs the data key."
-    ),
+    out: Folder | None = option("Folder of tables to write: new, empty, or an earlier export to replace."),
+    state: Folder | None = option("Folder for the history after the log, for npsrisk score --state."),
     personal: bool = option("Also write personal columns. This needs the data key."),
 ) -> Result:
     """Export the event log as tables, or as the state of a batch.
@@ -69,9 +60,7 @@ def export(
     Without --personal, personal columns are left out and no data key is needed. With --personal, training and scoring
     on these tables give the same results as the service. Who exported them is recorded in access.jsonl in the state directory.
     With --state, "npsrisk score" and "npsrisk features" can go on where the log ends. The state has the history keys of the
-    published model, and no names or identifiers.
-
-    The service may keep running. Next, run "npsrisk train" on the tables.
+    published model, and no names or identifiers. The service may keep running. Next, run "npsrisk train" on the tables.
 
     \b
     Examples:
@@ -79,14 +68,12 @@ def export(
     npsrisk export --out exported --personal
     npsrisk train --consignments exported/consignments.parquet --outcomes exported/outcomes.parquet
     """
-    if (out is None) == (state is None) or (personal and state is not None):
-        is_none = out is None and state is None
-        got = "neither --out nor --state" if is_none else "--state with --out or --personal"
-        expected = "--out DIR [--personal], or --state DIR"
-        raise BadInput("name what to write", where="options", got=got, expected=expected)
-    if out is None:
-        assert state is not None
+    require_one("npsrisk export", out=out, state=state)
+    if personal:
+        require_one("npsrisk export", state=state, personal=True)
+    if state is not None:
         return _export_state(state, progress)
+    assert out is not None
     from serving.maintenance.access_log import record_access
     from serving.maintenance.export import export_log
 
@@ -124,19 +111,14 @@ def parity(
     progress: Progress,
     from_: datetime | None = FROM,
     until: datetime | None = UNTIL,
-    model: tuple[str, ...] = option(
-        "Compare only decisions of this model. May be repeated. Default: all models.", metavar="NAME/VERSION"
-    ),
+    model: tuple[str, ...] = option("Compare only decisions of this model.", metavar="NAME/VERSION"),
     out: NewTable | None = option("Table of all differences to write. Default: print examples only."),
 ) -> Result:
     """Recompute logged decisions and compare them bit for bit.
 
     Compares features, score, band and history keys. Everything is recomputed from the logged fields, which are decrypted
     with the data key, and history from the first entry of the log. The service may keep running. Run it every night, together
-    with "npsrisk verify-log".
-
-    Exit code 0 if all selected decisions were compared and are equal, 1 if any differs or could not be compared, 2 if the check
-    could not run.
+    with "npsrisk verify-log". Exit code 1 if any decision differs or could not be compared.
 
     \b
     Example:
@@ -166,12 +148,9 @@ def parity(
 def forget(
     progress: Progress,
     before: datetime | None = option(
-        "Delete the content recorded before this date. It must be at least 368 days before the latest consignment.",
-        metavar="DATE",
+        "Delete what was recorded before: at least 368 days before the latest consignment.", metavar="DATE"
     ),
-    consignment: str | None = option(
-        "Delete the content of this one consignment, whatever its date.", metavar="ID"
-    ),
+    consignment: str | None = option("Delete the content of this one consignment.", metavar="ID"),
     approved_by: str = option("Person who approves; recorded.", metavar="WHO", required=True),
     why: str = option("Reason for the decision; recorded.", metavar="TEXT", required=True),
     dry_run: bool = option("Count what would be deleted, and change nothing."),
@@ -196,9 +175,7 @@ def forget(
     from serving.state.forgetting import RetentionApproval, forget_consignment
     from serving.state.forgetting import forget as run
 
-    if (before is None) == (consignment is None):
-        todo = "run npsrisk forget --help"
-        raise BadInput("give either --before or --consignment", where="npsrisk forget", todo=todo)
+    require_one("npsrisk forget", before=before, consignment=consignment)
     approval, what = RetentionApproval(approved_by, why), "Would delete" if dry_run else "Deleted"
     if consignment is not None:
         erased = forget_consignment(read_settings(), consignment, approval, dry_run=dry_run)
@@ -214,16 +191,13 @@ def forget(
 @verb
 def verify_log(
     progress: Progress,
-    head: str = option(
-        "Head that an earlier run printed. Fail if no entry of the chain has this hash.", "", metavar="HASH"
-    ),
+    head: str = option("Head that an earlier run printed. Fail if no entry has it.", "", metavar="HASH"),
 ) -> Result:
     """Verify the hash chain of the event log.
 
     Detects changed, deleted and inserted entries. Truncation, or a complete rewrite, leaves a valid chain. To detect it, store
-    the head, which is the hash of the last entry, elsewhere, and pass it with --head in the next run.
-
-    The service may keep running, and no data key is needed. Exit code 0 if the chain is valid, 1 if it is not.
+    the head, which is the hash of the last entry, elsewhere, and pass it with --head in the next run. The service may keep
+    running, and no data key is needed. Exit code 1 if the chain is not valid.
 
     \b
     Example:
@@ -256,6 +230,6 @@ def open_past_bundles() -> "PastModels":
     from serving.scoring.loaded_model import PastModels
 
     def fetch(name: str, version: str) -> "Bundle":
-        return open_registry().fetch_bundle(open_registry().resolve(f"models:/{name}/{version}"))
+        return fetch_bundle(f"models:/{name}/{version}")
 
     return PastModels(read_settings().state_dir, fetch)

@@ -64,12 +64,9 @@ build_fault = partial(DoctorFinding, ok=False)
 
 def examine(settings: Settings) -> Iterator[DoctorFinding]:
     """Run all checks. An error of a check is its result, so that the others run too."""
-    versions = f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}"
-    yield DoctorFinding(f"npsrisk {version('npsrisk')}, {versions}", check="versions")
     checks: dict[str, Callable[[Settings], Results]] = {
         "settings": _check_settings,
         "state directory": _check_state_directory,
-        "disk": _check_disk,
         "event log": _check_log,
         "standby": _check_standby,
         "files": _check_files,
@@ -89,6 +86,8 @@ def examine(settings: Settings) -> Iterator[DoctorFinding]:
 
 
 def _check_settings(settings: Settings) -> Results:
+    versions = f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}"
+    yield DoctorFinding(f"npsrisk {version('npsrisk')}, {versions}", check="versions")
     for name, near in find_unknown_settings(os.environ).items():
         yield build_fault(f"{name} is not a setting", f"did you mean {near}?" if near else "remove it")
     raise_file_limit(settings)
@@ -97,6 +96,9 @@ def _check_settings(settings: Settings) -> Results:
 
 def _check_state_directory(settings: Settings) -> Results:
     folder = settings.state_dir
+    place = folder if folder.exists() else Path()
+    free, todo = shutil.disk_usage(place).free, "free space, or move the state directory"
+    yield DoctorFinding(f"{free / 1e9:,.1f} GB free at {place}", todo, "disk", free >= MIN_FREE_BYTES)
     if not folder.is_dir():
         yield build_fault(f"{folder} does not exist", "set NPSRISK_STATE_DIR, or start the service once")
         return
@@ -109,12 +111,6 @@ def _check_state_directory(settings: Settings) -> Results:
             todo = f"chmod {'700' if path.is_dir() else '600'} {path}"
             yield build_fault(f"others can use {path} (mode {mode:o})", todo, "permissions")
     yield DoctorFinding(str(folder.resolve()))
-
-
-def _check_disk(settings: Settings) -> Results:
-    folder = settings.state_dir if settings.state_dir.exists() else Path()
-    free, todo = shutil.disk_usage(folder).free, "free space, or move the state directory"
-    yield DoctorFinding(f"{free / 1e9:,.1f} GB free at {folder}", todo, ok=free >= MIN_FREE_BYTES)
 
 
 def _check_log(settings: Settings) -> Results:

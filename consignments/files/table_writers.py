@@ -1,6 +1,6 @@
 """Atomic writing of table files: CSV, Parquet and JSON Lines."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
 from itertools import chain
@@ -50,14 +50,14 @@ def write_chunks(frames: Iterable["pd.DataFrame | pa.Table"], path: Path) -> int
         )
 
 
-def refuse_unwritable(path: Path) -> None:
-    """Raise `FileFault` if a table cannot be written under this name."""
-    if path.suffix.lower() not in SUFFIXES:
-        raise FileFault(
-            "unknown table format", where=str(path), got=repr(path.suffix), expected=", ".join(SUFFIXES)
-        )
-    if not path.absolute().parent.is_dir():
-        raise FileFault("cannot be written", where=str(path), got="no such folder", todo="make it first")
+def refuse_unwritable(path: Path, what: str = "table", suffixes: Collection[str] = SUFFIXES) -> None:
+    """Raise `FileFault` if a table, or something else with one of some suffixes, cannot be written under this name."""
+    where, got = str(path), repr(path.suffix)
+    if path.suffix.lower() not in suffixes:
+        raise FileFault(f"unknown {what} format", where=where, got=got, expected=", ".join(suffixes))
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        got = "a folder of this name" if path.is_dir() else "no such folder"
+        raise FileFault("cannot be written", where=where, got=got, todo="name a file in a folder that exists")
 
 
 def split_row_groups(frames: Iterable["pd.DataFrame | pa.Table"]) -> Iterator[Any]:
