@@ -22,7 +22,6 @@ from features.history.live import LiveHistory
 from features.history.ordering import ArrivalEvents, Outcomes
 from features.history.table import History
 from features.history.table_fold import TableFold
-from features.pipeline import EXPECTED_NEW_KEYS
 from features.table import SIDES
 
 POPULATIONS = {
@@ -99,7 +98,7 @@ def fold(world: SyntheticTraffic) -> tuple[float, History]:
     arrivals, outcomes = world.arrivals(), world.outcomes()
     room = np.zeros((PIECE_ROWS, History(KINDS).width), dtype=np.float32)
     begin = time.process_time()
-    history, folding = History(KINDS, capacity=EXPECTED_NEW_KEYS * world.rows), TableFold(arrivals, outcomes)
+    history, folding = History.create_sized(KINDS, world.rows), TableFold(arrivals, outcomes)
     seconds = time.process_time() - begin
     for keys, counterparts in world.pieces():
         begin = time.process_time()

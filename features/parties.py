@@ -112,20 +112,16 @@ def compute_party_values(c: Consignment, forms: NormalForms) -> tuple[float, ...
 
 
 def _describe_party(party: _Party) -> Values:
-    kind = classify_party(party.name)
+    kind, named = classify_party(party.name), zip(_MISSING_PARTS, party, strict=False)
+    missing = {name: 1.0 if not part or part.isspace() else 0.0 for name, part in named}
     return {
-        **_check_completeness(party),
+        **missing,
+        "missing": sum(missing.values()),
         **_describe_name(party.name),
         **_describe_address(party.address, party.address_form, kind),
         **_describe_phone(party.phone, party.phone_form, party.country),
         **_describe_email(party.email, party.email_form, kind.business),
     }
-
-
-def _check_completeness(party: _Party) -> Values:
-    named = zip(_MISSING_PARTS, party, strict=False)
-    missing = {name: 1.0 if not part or part.isspace() else 0.0 for name, part in named}
-    return {**missing, "missing": sum(missing.values())}
 
 
 def _split_words(name: str) -> tuple[str, list[str]]:

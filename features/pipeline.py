@@ -4,7 +4,7 @@ All features except history depend only on the consignment, the alerts and the f
 the table of counts by `features.history.ordering`. They are in the same row, from column `history_at` on.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain, islice, repeat, starmap
 
 import numpy as np
@@ -28,8 +28,6 @@ from features.route import ROUTE_FEATURES, compute_route_values
 from features.spec import Spec
 from features.value import VALUE_FEATURES, ValueFeatures
 
-EXPECTED_NEW_KEYS = 2
-"""Assumed number of new history keys per consignment."""
 BLOCK_ROWS = 64
 """Consignments that are described together."""
 NO_SEQUENCES: Iterable[None] = repeat(None)
@@ -73,10 +71,6 @@ class Pipeline:
         """Create an empty history over the keys of this pipeline, with at most `max_keys` keys."""
         return History(self.kinds, capacity=capacity, max_keys=max_keys)
 
-    def create_sized_history(self, rows: int) -> History:
-        """Create an empty history with capacity for the keys of a number of consignments, so that it seldom grows."""
-        return self.create_history(capacity=max(EXPECTED_NEW_KEYS * rows, 1 << 16))
-
     def fill_rows(
         self,
         consignments: Iterable[Consignment],
@@ -86,11 +80,13 @@ class Pipeline:
         sequences: Iterable[int | None] = NO_SEQUENCES,
     ) -> None:
         """Write all features except history, and the history keys if there is room; later alerts do not count."""
-        rest = iter(sequences)
-        for records, part in _split(consignments):
-            forms = self._fill_block(records, rest, X[part])
+        given, numbers, begin = iter(consignments), iter(sequences), 0
+        while records := list(islice(given, BLOCK_ROWS)):
+            part = slice(begin, begin + len(records))
+            forms = self._fill_block(records, numbers, X[part])
             if keys is not None and counterparts is not None:
                 self._keys.fill(records, forms, keys[part], counterparts[part])
+            begin = part.stop
 
     def _fill_block(
         self, records: Sequence[Consignment], sequences: Iterable[int | None], X: Rows
@@ -126,11 +122,3 @@ class Pipeline:
     def fill_keys(self, c: Consignment, keys: Keys, counterparts: Keys) -> None:
         """Write only the history keys, for a consignment that is not scored."""
         self._keys.fill([c], [normalize_consignment(c)], keys[None], counterparts[None])
-
-
-def _split(consignments: Iterable[Consignment]) -> Iterator[tuple[list[Consignment], slice]]:
-    """Split consignments into blocks, each with its place in their rows."""
-    rest, begin = iter(consignments), 0
-    while records := list(islice(rest, BLOCK_ROWS)):
-        yield records, slice(begin, begin + len(records))
-        begin += len(records)

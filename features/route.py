@@ -26,14 +26,8 @@ _CACHED_ROUTES = 1 << 12
 Values = dict[str, float]
 
 
-_GET_DECLARED = attrgetter(
-    "route",
-    "departure_country",
-    "destination_country",
-    "sender_country",
-    "origin_country",
-    "consignee_country",
-)
+_ENDS = ("departure", "destination", "sender", "origin", "consignee")
+_GET_DECLARED = attrgetter("route", *(f"{end}_country" for end in _ENDS))
 
 
 def compute_route_values(c: Consignment) -> tuple[float, ...]:

@@ -23,21 +23,12 @@ from consignments.records import Consignment
 from consignments.tables import TableStream, iterate_consignments, to_arrow_rows
 from consignments.validation import SEQUENCE, concat_rows, keep_rows
 from consignments.workers import WorkerPool, pause_garbage_collection
+from features import batch
 from features.alerts.alerts import Alerts
-from features.batch import (
-    ComputeOptions,
-    FeatureMatrix,
-    FeatureParameters,
-    Tables,
-    build_arrival_events,
-    build_outcome_events,
-    mask_past_rows,
-    report_progress,
-    select_alerts,
-)
 from features.goods.goods import prepare_kernel
 from features.history.kept_state import StateRun
 from features.history.ordering import ArrivalEvents, Outcomes
+from features.history.table import History
 from features.history.table_fold import TableFold
 from features.normalization.normal_forms import (
     DECLARED_COLUMNS,
@@ -172,7 +163,7 @@ class FeatureInputs:
         return any(len(source) > 0 for source in self.history)
 
     @classmethod
-    def to_repeatable(cls, given: "Tables | FeatureInputs") -> "FeatureInputs":
+    def to_repeatable(cls, given: "batch.Tables | FeatureInputs") -> "FeatureInputs":
         """Return tables as inputs that can be read several times, with one spelling for each consignment."""
         inputs = given if isinstance(given, FeatureInputs) else cls.from_tables(given)
         rows = SelectedRows.from_source(inputs.consignments)
@@ -184,7 +175,7 @@ class FeatureInputs:
 
     @classmethod
     def from_tables(
-        cls, given: Tables, history: pd.DataFrame | None = None, as_of: pd.Timestamp | None = None
+        cls, given: batch.Tables, history: pd.DataFrame | None = None, as_of: pd.Timestamp | None = None
     ) -> "FeatureInputs":
         """Build the inputs from tables in memory."""
         past = () if history is None else (InMemoryTable(history),)
@@ -206,14 +197,16 @@ class EventTables(NamedTuple):
         sources: list[TableSource] = [inputs.consignments]
         for source in reversed(inputs.history):
             past = source.take_order()
-            kept = mask_past_rows(past, order)
+            kept = batch.mask_past_rows(past, order)
             sources.insert(0, source if kept.all() else SelectedRows(source, pd.DataFrame(), kept))
             order = pd.concat([past[kept], order], ignore_index=True)
         found = inputs.outcomes
         if found is not None:
             found = adopt_spellings(found, order["consignment_id"])
         starts = np.cumsum([0, *map(len, sources)])
-        return cls(build_arrival_events(order), build_outcome_events(found), tuple(sources), starts)
+        return cls(
+            batch.build_arrival_events(order), batch.build_outcome_events(found), tuple(sources), starts
+        )
 
     def start_fold(self, inputs: FeatureInputs, second: Mask | None = None) -> TableFold:
         """Start the fold of the events; rows that are `second` are read alone."""
@@ -251,7 +244,7 @@ DescribeChunks = Callable[[Iterator[tuple[pa.Table, Mask]]], Iterator[DescribedR
 class RowDescriber:
     """A function that computes the history keys of rows, and all other features of the wanted ones, also in another process."""
 
-    parameters: FeatureParameters
+    parameters: batch.FeatureParameters
     alerts: Alerts
 
     def build_pipeline(self) -> Pipeline:
@@ -280,14 +273,14 @@ def describe_rows(pipeline: Pipeline, rows: pa.Table, wanted: Mask) -> Described
 
 
 def compute_feature_matrix(
-    given: Tables | FeatureInputs,
-    parameters: FeatureParameters | None = None,
+    given: batch.Tables | FeatureInputs,
+    parameters: batch.FeatureParameters | None = None,
     *,
     keep: Mask | None = None,
     second: bool = False,
     as_of: pd.Timestamp | None = None,
-    options: ComputeOptions | None = None,
-) -> FeatureMatrix:
+    options: batch.ComputeOptions | None = None,
+) -> batch.FeatureMatrix:
     """Compute the features of a consignment table as of the time at which each consignment is scored.
 
     Parameters
@@ -309,7 +302,7 @@ def compute_feature_matrix(
     FeatureMatrix
         One row per kept consignment, in the order of the table.
     """
-    parameters = parameters or FeatureParameters()
+    parameters = parameters or batch.FeatureParameters()
     inputs = given if isinstance(given, FeatureInputs) else FeatureInputs.from_tables(given, as_of=as_of)
     rows = len(inputs.consignments)
     keep = np.ones(rows, dtype=bool) if keep is None else keep
@@ -317,21 +310,21 @@ def compute_feature_matrix(
     (chunk,) = stream_features(
         inputs, parameters, options=options, piece_rows=all_rows, wanted=keep, second=second
     )
-    return FeatureMatrix(chunk.X, np.flatnonzero(keep), parameters.build_pipeline().spec)
+    return batch.FeatureMatrix(chunk.X, np.flatnonzero(keep), parameters.build_pipeline().spec)
 
 
 def stream_features(
     inputs: FeatureInputs,
-    parameters: FeatureParameters,
+    parameters: batch.FeatureParameters,
     *,
-    options: ComputeOptions | None = None,
+    options: batch.ComputeOptions | None = None,
     piece_rows: int = CHUNK_ROWS,
     wanted: Mask | None = None,
     second: bool = False,
 ) -> Iterator[FeatureChunk]:
     """Compute the same bits as `compute_feature_matrix`, in chunks that do not all stay in memory."""
-    options = options or ComputeOptions()
-    describe = RowDescriber(parameters, select_alerts(inputs.alerts, inputs.as_of))
+    options = options or batch.ComputeOptions()
+    describe = RowDescriber(parameters, batch.select_alerts(inputs.alerts, inputs.as_of))
     pipeline, tables = describe.build_pipeline(), EventTables.from_inputs(inputs)
     marks, run = tables.mark_wanted(wanted), inputs.state_run
     fold = tables.start_fold(inputs, marks if second else None)
@@ -340,9 +333,9 @@ def stream_features(
     limit, total = max(MAX_BLOCK_ROWS, piece_rows), len(fold.rows)
     blocks = _split_blocks(fold.rows, tables.starts, piece_rows)
     _check_blocks(inputs, blocks, limit)
-    with report_progress(options.progress, "loading kernels"):
+    with batch.report_progress(options.progress, "loading kernels"):
         prepare_kernel()
-    history = pipeline.create_sized_history(total) if run is None else run.history
+    history = History.create_sized(pipeline.kinds, total) if run is None else run.history
     mark_rows, is_empty = parameters.fitted.mark_rows, True
     with WorkerPool(options.jobs, total) as workers:
         map_chunks = workers.map if options.runner is None else options.runner.map_chunks
@@ -365,7 +358,7 @@ def stream_features(
         nothing = describe((first.slice(0, 0), np.zeros(0, dtype=bool)))
         yield FeatureChunk(mark_rows(allocate_rows(0, len(pipeline.spec))), nothing.context)
     if run is not None:
-        with report_progress(options.progress, "state"):
+        with batch.report_progress(options.progress, "state"):
             run.finish()
 
 

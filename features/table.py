@@ -22,9 +22,8 @@ class FeatureGroup:
 
     def __init__(self, prefix: str, features: tuple[Feature, ...]) -> None:
         self.prefix, self.features = prefix, features
-        names = tuple(feature.name.removeprefix(prefix) for feature in features)
-        self._names = names
-        self._pick = itemgetter(*names)
+        self._names = tuple(feature.name.removeprefix(prefix) for feature in features)
+        self._pick = itemgetter(*self._names)
 
     def arrange(self, values: Mapping[str, float]) -> tuple[float, ...]:
         """Return the values in the order of the row; raise `KeyError` if their names are not those of the table."""

@@ -12,26 +12,7 @@ import numpy as np
 from anyascii import anyascii
 from numpy.typing import NDArray
 
-from features.goods.kernels import (
-    BLANK,
-    BREAK,
-    CODE_MASK,
-    DIGIT,
-    DROPPED,
-    FIRST_NON_LATIN,
-    FIRST_OTHER_SYMBOL,
-    FOLD_SIZE,
-    KIND_AT,
-    LAST_IDEOGRAPH,
-    LETTER,
-    LOOKALIKE,
-    MARK,
-    MAX_LETTERS,
-    OTHER,
-    SEVERAL,
-    SYMBOL_AT,
-    SYMBOLS,
-)
+from features.goods import kernels
 
 # Letters that are read by their look, not by their sound. The first line of each pair looks like the second.
 _LOOKALIKE_PAIRS = (
@@ -62,7 +43,12 @@ _ITEM_END = "|"
 # Scripts whose other letters are transliterated: Latin, Greek, Cyrillic, Armenian and their extensions.
 _EUROPEAN_BLOCKS = ((0x0080, 0x058F), (0x1D00, 0x1FFF), (0x2C60, 0x2C7F), (0xA640, 0xA69F), (0xA720, 0xA7FF))
 # Large blocks whose letters are not folded: ideographs, Korean syllables, scripts of the supplementary planes.
-_UNFOLDED_BLOCKS = ((0x3400, 0x9FFF), (0xAC00, 0xD7A3), (0x12000, 0x1BFFF), (FOLD_SIZE, LAST_IDEOGRAPH))
+_UNFOLDED_BLOCKS = (
+    (0x3400, 0x9FFF),
+    (0xAC00, 0xD7A3),
+    (0x12000, 0x1BFFF),
+    (kernels.FOLD_SIZE, kernels.LAST_IDEOGRAPH),
+)
 
 Codes = TypeVar("Codes", int, NDArray[np.int64])
 _UNASSIGNED_CATEGORIES = ("Cn", "Co")
@@ -72,10 +58,12 @@ _UNASSIGNED_CATEGORIES = ("Cn", "Co")
 @cache
 def build_fold_table() -> NDArray[np.uint32]:
     """Build the fold table of all code points below `FOLD_SIZE`, in the layout of `features.goods.kernels`."""
-    codes = np.arange(FOLD_SIZE)
-    table = (codes | (OTHER << KIND_AT) | (_compute_other_symbol(codes) << SYMBOL_AT)).astype(np.uint32)
+    codes = np.arange(kernels.FOLD_SIZE)
+    table = (
+        codes | (kernels.OTHER << kernels.KIND_AT) | (_compute_other_symbol(codes) << kernels.SYMBOL_AT)
+    ).astype(np.uint32)
     several: list[int] = []
-    others = np.ones(FOLD_SIZE, dtype=bool)
+    others = np.ones(kernels.FOLD_SIZE, dtype=bool)
     for first, last in _UNFOLDED_BLOCKS:
         others[first : last + 1] = False
     for code in np.flatnonzero(others).tolist():
@@ -86,10 +74,12 @@ def build_fold_table() -> NDArray[np.uint32]:
         if len(entries) == 1:
             table[code] = entries[0]
         elif entries:
-            table[code] = SEVERAL | (len(entries) << SYMBOL_AT) | (FOLD_SIZE + len(several))
+            table[code] = (
+                kernels.SEVERAL | (len(entries) << kernels.SYMBOL_AT) | (kernels.FOLD_SIZE + len(several))
+            )
             several += entries
         else:
-            table[code] = _encode_dropped(chr(code))
+            table[code] = (kernels.DROPPED << kernels.KIND_AT) | kernels.LOOKALIKE * is_invisible(chr(code))
     return np.concatenate([table, np.array(several, dtype=np.uint32)])
 
 
@@ -100,14 +90,14 @@ def fold_character(char: str) -> list[tuple[str, bool]]:
     if is_invisible(char) or category(char) in ("Mn", "Me", "Cs"):
         return []
     composed = char if char in LOOKALIKES else normalize("NFKC", char)
-    alike = char in LOOKALIKES or ord(char) >= FIRST_NON_LATIN
-    letters = "".join(_fold_composed(part) for part in composed)[:MAX_LETTERS]
+    alike = char in LOOKALIKES or ord(char) >= kernels.FIRST_NON_LATIN
+    letters = "".join(_fold_composed(part) for part in composed)[: kernels.MAX_LETTERS]
     return [(letter, alike and letter.isascii() and letter.isalnum()) for letter in letters]
 
 
 def is_invisible(char: str) -> bool:
     """Check if a character is invisible: formats, tags, planes without letters."""
-    return category(char) == "Cf" or ord(char) > LAST_IDEOGRAPH
+    return category(char) == "Cf" or ord(char) > kernels.LAST_IDEOGRAPH
 
 
 def is_unfolded(char: str) -> bool:
@@ -149,37 +139,38 @@ def _drop_accents(char: str) -> str:
 
 def _encode_entry(char: str, lookalike: bool) -> int:
     kind = _classify(char)
-    symbol = _choose_symbol(char, kind) << SYMBOL_AT
-    return ord(char) & CODE_MASK | (kind << KIND_AT) | symbol | (LOOKALIKE if lookalike else 0)
+    symbol = _choose_symbol(char, kind) << kernels.SYMBOL_AT
+    return (
+        ord(char) & kernels.CODE_MASK
+        | (kind << kernels.KIND_AT)
+        | symbol
+        | (kernels.LOOKALIKE if lookalike else 0)
+    )
 
 
 def _classify(char: str) -> int:
     if char == " ":
-        return BLANK
+        return kernels.BLANK
     if char == _ITEM_END:
-        return BREAK
+        return kernels.BREAK
     if "a" <= char <= "z":
-        return LETTER
+        return kernels.LETTER
     if "0" <= char <= "9":
-        return DIGIT
-    return OTHER if is_unfolded(char) or category(char)[0] in "LNM" else MARK
+        return kernels.DIGIT
+    return kernels.OTHER if is_unfolded(char) or category(char)[0] in "LNM" else kernels.MARK
 
 
 def _choose_symbol(char: str, kind: int) -> int:
-    if kind == DIGIT and char in _UNMAPPED_DIGITS:
+    if kind == kernels.DIGIT and char in _UNMAPPED_DIGITS:
         return 27 + _UNMAPPED_DIGITS.index(char)
-    if kind in (LETTER, DIGIT):
+    if kind in (kernels.LETTER, kernels.DIGIT):
         letter = DIGITS_FOR_LETTERS.get(char, char)
         return ord("i" if letter == "l" else letter) - ord("a") + 1
-    return _compute_other_symbol(ord(char)) if kind == OTHER else 0
+    return _compute_other_symbol(ord(char)) if kind == kernels.OTHER else 0
 
 
 def _compute_other_symbol(codes: Codes) -> Codes:
-    return FIRST_OTHER_SYMBOL + codes % (SYMBOLS - FIRST_OTHER_SYMBOL)
-
-
-def _encode_dropped(char: str) -> int:
-    return (DROPPED << KIND_AT) | (LOOKALIKE if is_invisible(char) else 0)
+    return kernels.FIRST_OTHER_SYMBOL + codes % (kernels.SYMBOLS - kernels.FIRST_OTHER_SYMBOL)
 
 
 def fold_text(text: str) -> list[int]:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,9 @@ CONTACT_DETAILS = re.compile(r"\S*@\S+|(?:\+|\b0)\d[\d\s()/-]{6,}\d")
 """E-mail addresses and telephone numbers, which a text may hold. CAS numbers begin with neither + nor 0."""
 REMOVED = "…"
 
-_TIER_FEATURES = {f"names_{name}": tier for name, tier in TIERS.items()} | {
-    "context_supported": kernel.CONTEXT
+_TIER_FEATURES = {
+    "context_supported": kernel.CONTEXT,
+    **{f"names_{name}": tier for name, tier in TIERS.items()},
 }
 Hits = NDArray[np.int32]
 
@@ -93,17 +94,6 @@ class GoodsWords:
         return (self._text,)
 
 
-Finder = Callable[[GoodsWords], Iterable[str]]
-
-
-def _quote_tier(tier: int) -> Finder:
-    return lambda words: words.quote_tier(tier)
-
-
-def _quote_slot(slot: int) -> Finder:
-    return lambda words: words.quote_slot(slot)
-
-
 def shorten_text(text: str, longest: int = MAX_QUOTED_CHARACTERS) -> str:
     """Shorten a text, without contact details, control characters and bidi characters."""
     shown = CONTACT_DETAILS.sub(REMOVED, text[: 10 * longest])
@@ -111,9 +101,9 @@ def shorten_text(text: str, longest: int = MAX_QUOTED_CHARACTERS) -> str:
     return shown if len(shown) <= longest else f"{shown[:longest].rstrip()}…"
 
 
-_FINDERS: dict[str, Finder] = {
-    **{f"goods.{name}": _quote_tier(tier) for name, tier in _TIER_FEATURES.items()},
-    **{GOODS_FEATURES[slot].name: _quote_slot(slot) for slot in WORD_SLOTS.values()},
+_FINDERS: dict[str, Callable[[GoodsWords], Iterable[str]]] = {
+    **{f"goods.{name}": partial(GoodsWords.quote_tier, tier=tier) for name, tier in _TIER_FEATURES.items()},
+    **{GOODS_FEATURES[slot].name: partial(GoodsWords.quote_slot, slot=slot) for slot in WORD_SLOTS.values()},
     "goods.name_tier": GoodsWords.quote_strongest,
     "goods.name_family": GoodsWords.quote_strongest,
     "goods.names_disguised": GoodsWords.quote_disguised,

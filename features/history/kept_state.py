@@ -22,18 +22,10 @@ from numpy.typing import NDArray
 
 from consignments.errors import BadInput
 from consignments.timestamps import NO_TIME, US_PER_DAY, to_datetime
+from features.history import ordering
 from features.history.kept_table import sort_table
 from features.history.kernels import REMEMBERED_DAYS, RESULTS, HistoryArrays
 from features.history.keys import KEYS_VERSION, KeyKind
-from features.history.ordering import (
-    CANCELLATION,
-    OUTCOME,
-    ArrivalEvents,
-    Outcomes,
-    get_event_times,
-    get_identity,
-    to_arrow_strings,
-)
 from features.history.pseudonyms import Pseudonyms
 from features.history.states import NO_SEQUENCE, NOT_FINAL, CountedState
 from features.history.table import History
@@ -43,8 +35,6 @@ STATE_FORMAT = 3
 """3: arrays of the table of history itself, and one kind of segment for all states."""
 SEGMENT_ROWS = 1 << 19
 """States of a segment, except the last one of a batch: they are sorted in memory, some 190 bytes each."""
-NEW_KEYS = 2
-"""Assumed number of new history keys per consignment."""
 CONSIGNMENT = "consignment"
 """Kind of the number of an identifier, apart from the kinds of history keys."""
 Longs = NDArray[np.int64]
@@ -176,20 +166,13 @@ class StateRun:
             before.check(kinds, pseudonyms)
         self.before, self.kinds, self.pseudonyms = before, kinds, pseudonyms
         self._store = store
-        self._arrivals: ArrivalEvents
-        self._outcomes: Outcomes
+        self._arrivals: ordering.ArrivalEvents
+        self._outcomes: ordering.Outcomes
         self._segments: list[SegmentSource] = []
         self._waiting: list[StateSegment] = []
-        self._state: KeptState | None = None
+        self.state: KeptState | None = None  # the next one, after the last row of the batch was read
 
-    @property
-    def state(self) -> KeptState:
-        """Return the next state; it exists after the last row of the batch was read."""
-        if self._state is None:
-            raise RuntimeError("the batch is not finished: read all its rows first")
-        return self._state
-
-    def start_fold(self, arrivals: ArrivalEvents, outcomes: Outcomes) -> TableFold:
+    def start_fold(self, arrivals: ordering.ArrivalEvents, outcomes: ordering.Outcomes) -> TableFold:
         """Start to process the tables of the batch, which must come after the state and have its order."""
         earlier = self._prepare_tables(arrivals, outcomes)
         self._fold = TableFold(self._arrivals, self._outcomes, earlier=earlier, keep=self._keep_arrivals)
@@ -201,7 +184,7 @@ class StateRun:
     def history(self) -> History:
         """Return the table of history before the batch. It is built when it is first needed, after the events are sorted."""
         if self.before is None:
-            return History(self.kinds, capacity=max(NEW_KEYS * len(self._numbers), 1 << 16))
+            return History.create_sized(self.kinds, len(self._numbers))
         return History.from_arrays(self.kinds, self.before.table)
 
     def finish(self) -> None:
@@ -210,12 +193,12 @@ class StateRun:
         oldest = today - REMEMBERED_DAYS
         self._waiting.append(self._collect_states(oldest))
         self._write_segments(last=True)
-        self._state = KeptState(
+        self.state = KeptState(
             header=self._build_header(today),
             table=self._store.write_table(sort_table(self.history.get_arrays(), today), today),
             segments=(*(each for each in old if each.open().last_day.max() >= oldest), *self._segments),
-            outcomes=self._collect_waiting(OUTCOME, self._outcomes, WAITING_OUTCOME),
-            cancellations=self._collect_waiting(CANCELLATION, self._arrivals, WAITING_CANCELLATION),
+            outcomes=self._collect_waiting(ordering.OUTCOME, self._outcomes, WAITING_OUTCOME),
+            cancellations=self._collect_waiting(ordering.CANCELLATION, self._arrivals, WAITING_CANCELLATION),
         )
 
     @property
@@ -223,7 +206,7 @@ class StateRun:
         """Return the latest day of all events of this batch and of the earlier ones."""
         return self._fold.today
 
-    def _prepare_tables(self, arrivals: ArrivalEvents, outcomes: Outcomes) -> EarlierEvents:
+    def _prepare_tables(self, arrivals: ordering.ArrivalEvents, outcomes: ordering.Outcomes) -> EarlierEvents:
         """Add what waits in the state to the tables, and return what they need of the events before."""
         self._check_order(arrivals, outcomes)
         before = self.before
@@ -242,7 +225,9 @@ class StateRun:
             earlier = EarlierEvents(before.header.today, before.header.clock_us, states)
         return earlier
 
-    def _collect_waiting(self, what: int, table: ArrivalEvents | Outcomes, dtype: np.dtype[Any]) -> Rows:
+    def _collect_waiting(
+        self, what: int, table: ordering.ArrivalEvents | ordering.Outcomes, dtype: np.dtype[Any]
+    ) -> Rows:
         """Collect the events of a kind that take effect after the last arrival, each once, in a fixed order."""
         rows = self._fold.left.row[self._fold.left.what == what]
         waiting = np.zeros(len(rows), dtype=dtype)
@@ -253,7 +238,7 @@ class StateRun:
             waiting[name] = NO_SEQUENCE if column is None else column[rows]
         return np.unique(waiting)
 
-    def _check_order(self, arrivals: ArrivalEvents, outcomes: Outcomes) -> None:
+    def _check_order(self, arrivals: ordering.ArrivalEvents, outcomes: ordering.Outcomes) -> None:
         by_sequence = arrivals.sequence is not None
         header = None if self.before is None else self.before.header
         has_rows = len(arrivals.received_us) > 0
@@ -288,9 +273,9 @@ class StateRun:
                 todo="score them with --history in place of --state; if rows come late, give tables a `sequence`",
             )
 
-    def _compute_numbers(self, table: ArrivalEvents | Outcomes) -> Keys:
+    def _compute_numbers(self, table: ordering.ArrivalEvents | ordering.Outcomes) -> Keys:
         """Compute the numbers of the consignments of a table."""
-        return self.pseudonyms.number_texts(CONSIGNMENT, get_identity(table).to_pylist())
+        return self.pseudonyms.number_texts(CONSIGNMENT, ordering.get_identity(table).to_pylist())
 
     def _keep_arrivals(self, rows: Longs, days: NDArray[np.int32], keys: Keys) -> None:
         states = np.full(len(rows), np.array(_pack(CountedState(b"")), dtype=STATE))
@@ -334,7 +319,7 @@ class StateRun:
         before = None if self.before is None else self.before.header
         mine = slice(self._arrivals.carried, None)
         received, sequence = self._arrivals.received_us[mine], self._arrivals.sequence
-        times = get_event_times(self._fold.events, self._arrivals, self._outcomes)
+        times = ordering.get_event_times(self._fold.events, self._arrivals, self._outcomes)
         return StateHeader(
             kinds=tuple(kind.name for kind in self.kinds),
             key_check=compute_key_check(self.pseudonyms),
@@ -379,7 +364,7 @@ def _unpack(last_day: int, row: Any, keys: Keys) -> CountedState:
     return CountedState(own, day, cancelled, standing, result, result_day, last_day, issued_us)
 
 
-def _get_numbers(table: ArrivalEvents | Outcomes) -> Keys:
+def _get_numbers(table: ordering.ArrivalEvents | ordering.Outcomes) -> Keys:
     """Return the keyed numbers of the consignments of events."""
     numbers: Keys = table.identity.to_numpy()  # type: ignore[union-attr]
     return numbers
@@ -390,16 +375,16 @@ def _fill_missing(column: Longs | None, rows: int, value: int) -> Longs:
     return np.full(rows, value, dtype=np.int64) if column is None else column
 
 
-def _prepend_cancellations(waiting: Rows, arrivals: ArrivalEvents) -> ArrivalEvents:
+def _prepend_cancellations(waiting: Rows, arrivals: ordering.ArrivalEvents) -> ordering.ArrivalEvents:
     """Add the consignments whose cancellation waits before the arrivals of a table."""
     carried, rows = len(waiting), len(arrivals.received_us)
 
     def prepend(column: Longs | None, value: int) -> Longs | None:
         return None if column is None else np.concatenate([np.full(carried, value), column])
 
-    names = [pa.array([""] * carried, pa.large_string()), to_arrow_strings(arrivals.consignment_id)]
+    names = [pa.array([""] * carried, pa.large_string()), ordering.to_arrow_strings(arrivals.consignment_id)]
     cancelled_sequence = _fill_missing(arrivals.cancelled_sequence, rows, NO_SEQUENCE)
-    return ArrivalEvents(
+    return ordering.ArrivalEvents(
         consignment_id=pa.concat_arrays(names),
         received_us=np.concatenate([np.full(carried, NO_TIME), arrivals.received_us]),
         cancelled_us=np.concatenate([waiting["cancelled_us"], arrivals.cancelled_us]),
@@ -411,13 +396,16 @@ def _prepend_cancellations(waiting: Rows, arrivals: ArrivalEvents) -> ArrivalEve
     )
 
 
-def _append_outcomes(outcomes: Outcomes, waiting: Rows) -> Outcomes:
+def _append_outcomes(outcomes: ordering.Outcomes, waiting: Rows) -> ordering.Outcomes:
     """Add the outcomes that wait to those of a table."""
     if not len(waiting):
         return outcomes
-    names = [to_arrow_strings(outcomes.consignment_id), pa.array([""] * len(waiting), pa.large_string())]
+    names = [
+        ordering.to_arrow_strings(outcomes.consignment_id),
+        pa.array([""] * len(waiting), pa.large_string()),
+    ]
     sequence = _fill_missing(outcomes.sequence, len(outcomes.result), NO_SEQUENCE)
-    return Outcomes(
+    return ordering.Outcomes(
         consignment_id=pa.concat_arrays(names),
         visible_us=np.concatenate([outcomes.visible_us, waiting["visible_us"]]),
         known_us=np.concatenate([outcomes.known_us, waiting["known_us"]]),
@@ -428,7 +416,7 @@ def _append_outcomes(outcomes: Outcomes, waiting: Rows) -> Outcomes:
     )
 
 
-def _drop_forgotten(outcomes: Outcomes, header: StateHeader) -> Outcomes:
+def _drop_forgotten(outcomes: ordering.Outcomes, header: StateHeader) -> ordering.Outcomes:
     """Leave out outcomes from before the end of the state that history has forgotten: one table of all batches forgets them too."""
     kept = outcomes.visible_us // US_PER_DAY >= header.today - REMEMBERED_DAYS
     if outcomes.sequence is not None:

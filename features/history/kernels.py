@@ -107,13 +107,14 @@ Steps = NDArray[Any]
 Keys = NDArray[np.uint64]
 Rows = NDArray[np.float32]
 Words = NDArray[np.int32]
-State = NDArray[np.int64]
+Longs = NDArray[np.int64]
+Floats = NDArray[np.float64]
 Slots = NDArray[np.uint32]
 Number = Any
 """A number inside a kernel. Numba infers its type and width."""
 
 
-def _compute_decay_table() -> NDArray[np.float64]:
+def _compute_decay_table() -> Floats:
     """Compute the weights of counts by age in days, (ages, half-lives), by multiplication only, so that all machines agree."""
     columns = [list(accumulate(repeat(daily, REMEMBERED_DAYS), mul, initial=1.0)) for daily in DAILY_DECAY]
     return np.array(columns, dtype=np.float64).T.copy()
@@ -129,7 +130,7 @@ class HistoryArrays(NamedTuple):
     the numbers of counterparts, both in blocks.
     """
 
-    state: State
+    state: Longs
     heads: Words
     days: Words
     counterparts: Keys
@@ -162,12 +163,12 @@ def apply_steps(
     at: Number,
     slots: Slots,
     table: HistoryArrays,
-    sides: NDArray[np.int64],
-    joins: NDArray[np.int64],
-    ahead: NDArray[np.int64],
-    touched: NDArray[np.int64],
+    sides: Longs,
+    joins: Longs,
+    ahead: Longs,
+    touched: Longs,
     removed: Keys,
-    common: NDArray[np.float64],
+    common: Floats,
 ) -> Number:
     """Apply the steps from `start` on. Return the number of the step that was reached, or -1 - number of a bad step."""
     kinds, networks = keys.shape[1], count_networks(joins)
@@ -244,13 +245,7 @@ def apply_steps(
 
 @kernel
 def _prefetch_places(
-    steps: Steps,
-    first: Number,
-    keys: Keys,
-    slots: Slots,
-    table: HistoryArrays,
-    places: NDArray[np.int64],
-    touched: NDArray[np.int64],
+    steps: Steps, first: Number, keys: Keys, slots: Slots, table: HistoryArrays, places: Longs, touched: Longs
 ) -> None:
     """Find the places of the keys of several steps in rounds of independent reads: the processor waits for all of a round at once."""
     count = 0
@@ -274,7 +269,7 @@ def _prefetch_places(
 
 
 @entry_point
-def count_networks(joins: NDArray[np.int64]) -> Number:
+def count_networks(joins: Longs) -> Number:
     """Count the networks that an arrival can found: one for each side that a kind joins."""
     count = 0
     for side in range(SIDE_COUNT):
@@ -308,12 +303,7 @@ def _has_room(slots: Slots, table: HistoryArrays, new: Number, kinds: Number) ->
 
 @kernel
 def _find_networks(
-    slots: Slots,
-    table: HistoryArrays,
-    joins: NDArray[np.int64],
-    places: NDArray[np.int64],
-    today: Number,
-    networks: NDArray[np.int64],
+    slots: Slots, table: HistoryArrays, joins: Longs, places: Longs, today: Number, networks: Longs
 ) -> None:
     """Find the network of each key of a step that joins one; NO_PLACE if it has none, or an earlier key has the same."""
     for kind in range(len(joins)):
@@ -326,7 +316,7 @@ def _find_networks(
 
 
 @kernel
-def _is_repeated(networks: NDArray[np.int64], kind: Number) -> Number:
+def _is_repeated(networks: Longs, kind: Number) -> Number:
     """Check if an earlier key has the network of a kind."""
     found = 0
     for earlier in range(kind):
@@ -368,9 +358,7 @@ def _set_link(table: HistoryArrays, place: Number, network: Number) -> None:
 
 
 @kernel
-def _choose_network(
-    table: HistoryArrays, joins: NDArray[np.int64], side: Number, keys: Keys, networks: NDArray[np.int64]
-) -> Number:
+def _choose_network(table: HistoryArrays, joins: Longs, side: Number, keys: Keys, networks: Longs) -> Number:
     """Choose the network of a side that is read: the one with the most NPS, then other finds, then arrivals; NO_KEY if no key joins one."""
     chosen = np.int64(NO_KEY)
     for kind in range(len(joins)):
@@ -395,11 +383,11 @@ def _has_more(table: HistoryArrays, network: Number, other: Number) -> Number:
 def _join_networks(
     slots: Slots,
     table: HistoryArrays,
-    joins: NDArray[np.int64],
+    joins: Longs,
     side: Number,
-    places: NDArray[np.int64],
+    places: Longs,
     day: Number,
-    networks: NDArray[np.int64],
+    networks: Longs,
 ) -> None:
     """Merge the networks of the keys of an arrival on a side, or found one; count the arrival in them, and link the keys that have none."""
     today, root, joined = table.state[TODAY], np.int64(NO_PLACE), False
@@ -458,7 +446,7 @@ def _merge_networks(table: HistoryArrays, root: Number, other: Number) -> Number
 
 
 @kernel
-def _keep_removed(table: HistoryArrays, removed: Keys, networks: NDArray[np.int64]) -> None:
+def _keep_removed(table: HistoryArrays, removed: Keys, networks: Longs) -> None:
     """Keep the networks from which an event was removed, because the event may be restored."""
     for kind in range(len(networks)):
         removed[kind] = 0
@@ -467,7 +455,7 @@ def _keep_removed(table: HistoryArrays, removed: Keys, networks: NDArray[np.int6
 
 
 @kernel
-def _find_removed(slots: Slots, table: HistoryArrays, removed: Keys, networks: NDArray[np.int64]) -> None:
+def _find_removed(slots: Slots, table: HistoryArrays, removed: Keys, networks: Longs) -> None:
     """Find the networks from which the event that is restored was removed."""
     for kind in range(len(networks)):
         networks[kind] = NO_PLACE
@@ -807,7 +795,7 @@ def _get_tiles(table: HistoryArrays, place: Number, series: Number, today: Numbe
 
 
 @kernel
-def _read_common(table: HistoryArrays, day: Number, today: Number, common: NDArray[np.float64]) -> None:
+def _read_common(table: HistoryArrays, day: Number, today: Number, common: Floats) -> None:
     """Compute the common detection rate of each target as known now, unless it was computed already."""
     if common[COMMON_DAY] == day and common[COMMON_TODAY] == today:
         return
@@ -838,13 +826,7 @@ def _sum_results(table: HistoryArrays, place: Number, day: Number, today: Number
 
 @kernel
 def _read_key(
-    table: HistoryArrays,
-    place: Number,
-    day: Number,
-    today: Number,
-    common: NDArray[np.float64],
-    out: Rows,
-    column: Number,
+    table: HistoryArrays, place: Number, day: Number, today: Number, common: Floats, out: Rows, column: Number
 ) -> None:
     """Write the readings of one key."""
     if place == NO_PLACE or not _is_remembered(table, place, today):
@@ -864,7 +846,7 @@ def _read_key(
 
 
 @kernel
-def _read_new(common: NDArray[np.float64], out: Rows, column: Number) -> None:
+def _read_new(common: Floats, out: Rows, column: Number) -> None:
     """Write the readings of a key that was never seen or is forgotten."""
     out[column : column + WIDTH] = 0.0
     out[column + NEW] = 1.0
@@ -919,7 +901,7 @@ def _read_arrivals(
 
 
 @kernel
-def _read_sides(sides: NDArray[np.int64], out: Rows, at: Number) -> None:
+def _read_sides(sides: Longs, out: Rows, at: Number) -> None:
     """Write the most detections per consignment of any key of each side, and of either side, for each target."""
     first = at + len(sides) * WIDTH + NETWORKS_WIDTH
     out[first : first + SIDES_WIDTH] = np.nan
@@ -974,13 +956,7 @@ def mark_remembered(table: HistoryArrays, today: Number, marks: NDArray[np.bool_
 
 
 @entry_point
-def copy_keys(
-    places: NDArray[np.int64],
-    today: Number,
-    table: HistoryArrays,
-    new: HistoryArrays,
-    ends: NDArray[np.int64],
-) -> None:
+def copy_keys(places: Longs, today: Number, table: HistoryArrays, new: HistoryArrays, ends: Longs) -> None:
     """Copy keys in this order without forgotten days, in the smallest blocks that end at `ends`; without new heads only move the ends."""
     copies = len(new.heads) > 0
     for row in range(len(places)):

@@ -120,7 +120,7 @@ def _order_by_sequence(
     events: HistoryEvents, arrivals: ArrivalEvents, outcomes: Outcomes, clock_us: int
 ) -> HistoryEvents:
     """Sort by sequence. Insert cancellations without a sequence at the place at which the times of the log reach them."""
-    place = _get_sequences(events, arrivals, outcomes)
+    place = _select_columns(events, outcomes.sequence, arrivals.cancelled_sequence, arrivals.sequence)
     loose = (events.what == CANCELLATION) & (place < 0)
     late, fixed = events.select(loose), events.select(~loose)
     fixed = _sort_events(fixed, (place[~loose], fixed.what == ARRIVAL), arrivals, outcomes)
@@ -140,19 +140,11 @@ def get_event_times(events: HistoryEvents, arrivals: ArrivalEvents, outcomes: Ou
     return _select_columns(events, outcomes.visible_us, arrivals.cancelled_us, arrivals.received_us)
 
 
-def _get_sequences(events: HistoryEvents, arrivals: ArrivalEvents, outcomes: Outcomes) -> Longs:
-    """Return the sequence number of each event; negative if it has none."""
-    cancelled = arrivals.cancelled_sequence
-    if cancelled is None:
-        cancelled = np.full(len(arrivals.consignment_id), NO_SEQUENCE)
-    return _select_columns(events, outcomes.sequence, cancelled, arrivals.sequence)
-
-
 def _select_columns(
-    events: HistoryEvents, outcome: Longs | None, cancellation: Longs, arrival: Longs | None
+    events: HistoryEvents, outcome: Longs | None, cancellation: Longs | None, arrival: Longs | None
 ) -> Longs:
-    """Select the value of each event from the column of its kind."""
-    values = np.empty(len(events.row), dtype=np.int64)
+    """Select the value of each event from the column of its kind; `NO_SEQUENCE` if there is no such column."""
+    values = np.full(len(events.row), NO_SEQUENCE)
     for what, column in ((OUTCOME, outcome), (CANCELLATION, cancellation), (ARRIVAL, arrival)):
         chosen = events.what == what
         if column is not None:

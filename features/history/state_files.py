@@ -26,15 +26,7 @@ from consignments.errors import BadInput, FileFault, explain_failure
 from consignments.files.folders import lock_folder
 from consignments.files.part_manifest import check_file, compute_sha256, list_differences, read_manifest
 from consignments.files.whole_files import PRIVATE_FOLDER_MODE, flush_file, flush_folder, write_file
-from features.history.kept_state import (
-    SEGMENT_ARRAYS,
-    WAITING_CANCELLATION,
-    WAITING_OUTCOME,
-    KeptState,
-    SegmentSource,
-    StateHeader,
-    StateSegment,
-)
+from features.history import kept_state
 from features.history.kept_table import build_state, join_parts, lay_parts
 from features.history.kernels import FOUNDED, SIDE_COUNT, HistoryArrays
 
@@ -47,7 +39,7 @@ STATE = "state"
 """Name of the state before a batch among what the batch is computed from."""
 MIN_MAPPED_BYTES = 1 << 12
 GENERATION = "[0-9]" * 8
-WAITING = {"outcomes": WAITING_OUTCOME, "cancellations": WAITING_CANCELLATION}
+WAITING = {"outcomes": kept_state.WAITING_OUTCOME, "cancellations": kept_state.WAITING_CANCELLATION}
 """Types of the arrays of events that wait."""
 
 
@@ -61,7 +53,7 @@ class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class StateManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The manifest of a state: what the batch was computed from, with the state before it as `state`, and its segments, oldest first."""
 
-    header: StateHeader
+    header: kept_state.StateHeader
     inputs: dict[str, str]
     segments: tuple[str, ...]
     files: dict[str, FileEntry]
@@ -77,11 +69,11 @@ class SegmentFiles:
     @property
     def paths(self) -> tuple[Path, ...]:
         """Return the path of each array."""
-        return tuple(self.folder / f"{self.name}.{part}.npy" for part in SEGMENT_ARRAYS)
+        return tuple(self.folder / f"{self.name}.{part}.npy" for part in kept_state.SEGMENT_ARRAYS)
 
-    def open(self) -> StateSegment:
+    def open(self) -> kept_state.StateSegment:
         """Open the arrays; their content is read from disk when it is needed."""
-        return StateSegment(*map(_load_array, self.paths))
+        return kept_state.StateSegment(*map(_load_array, self.paths))
 
 
 @dataclass(frozen=True)
@@ -90,7 +82,7 @@ class StoredState:
 
     folder: Path
     manifest: StateManifest
-    state: KeptState
+    state: kept_state.KeptState
 
     @property
     def digest(self) -> str:
@@ -108,7 +100,7 @@ class StoredState:
             check_file(folder / name, entry.bytes, entry.sha256, "a file of the state", RESTORE)
 
         _map_files(check, manifest.files)
-        state = KeptState(
+        state = kept_state.KeptState(
             header=manifest.header,
             table=load_table(folder, "table"),
             segments=tuple(SegmentFiles(folder, name) for name in manifest.segments),
@@ -177,14 +169,14 @@ class StateDraft:
                     shutil.rmtree(left_over)
                 self._work.mkdir(mode=PRIVATE_FOLDER_MODE)
 
-    def write_segment(self, segment: StateSegment) -> SegmentSource:
+    def write_segment(self, segment: kept_state.StateSegment) -> kept_state.SegmentSource:
         """Write a segment of states, and return its files, which `commit` moves."""
         if self.done:
             return segment
         files = SegmentFiles(self._work, f"states-{self._name}-{len(self._segments):03d}")
         self._segments.append(files.name)
         with _explain_failure(self._work):
-            for part, path in zip(SEGMENT_ARRAYS, files.paths, strict=True):
+            for part, path in zip(kept_state.SEGMENT_ARRAYS, files.paths, strict=True):
                 _write_array(path, getattr(segment, part))
         return files
 
@@ -196,10 +188,11 @@ class StateDraft:
             write_table(self._work, "table", parts, today)
         return load_table(self._work, "table")
 
-    def commit(self, state: KeptState) -> None:
-        """Write the rest of the state, give its folder its name, and remove all but the last two states."""
+    def commit(self, state: kept_state.KeptState | None) -> None:
+        """Write the rest of the state of a finished batch, give its folder its name, and remove all but the last two states."""
         if self.done:
             return
+        assert state is not None
         with _explain_failure(self._work):
             segments = (*self._link_segments(state), *self._segments)
             for name in WAITING:
@@ -217,7 +210,7 @@ class StateDraft:
             for old in self._states.list_states()[:-KEPT_STATES]:
                 shutil.rmtree(old)
 
-    def _link_segments(self, state: KeptState) -> list[str]:
+    def _link_segments(self, state: kept_state.KeptState) -> list[str]:
         """Link the files of the segments that the state keeps from the one before."""
         if self.before is None:
             return []

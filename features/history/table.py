@@ -15,7 +15,6 @@ All counts are integers, so their order does not matter; decayed counts sum from
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from consignments.errors import BadSetting, ServiceFault
 from features.history import kernels
@@ -31,6 +30,8 @@ MAX_GROWTH_BYTES = 1 << 26
 SWEEP_DAYS = 30
 """Minimum number of days between two purges of forgotten keys before the table grows. Readings do not depend on it."""
 COPIED_ROWS = 1 << 20
+EXPECTED_NEW_KEYS = 2
+"""Assumed number of new history keys per consignment."""
 
 
 class History:
@@ -39,7 +40,9 @@ class History:
     def __init__(
         self, kinds: tuple[KeyKind, ...], *, capacity: int = 1 << 16, max_keys: int | None = None
     ) -> None:
-        self._joins, self._sides = number_joins(kinds), number_sides(kinds)
+        joins = [_number_side(kind) if kind.joins else kernels.NO_SIDE for kind in kinds]
+        self._joins = np.array(joins, np.int64)
+        self._sides = np.array([_number_side(kind) for kind in kinds if kind.read], np.int64)
         self._new_keys = len(kinds) + kernels.count_networks(self._joins)
         if max_keys is not None and max_keys < self._new_keys:
             raise BadSetting(
@@ -64,6 +67,11 @@ class History:
             np.zeros(kernels.FIRST_BLOCK, dtype=np.uint64),
         )
         self._grow_blocks()
+
+    @classmethod
+    def create_sized(cls, kinds: tuple[KeyKind, ...], consignments: int) -> "History":
+        """Create an empty history with capacity for the keys of a number of consignments, so that it seldom grows."""
+        return cls(kinds, capacity=max(EXPECTED_NEW_KEYS * consignments, 1 << 16))
 
     def __len__(self) -> int:
         """Return the number of keys in the table, including forgotten keys that are not purged yet."""
@@ -218,16 +226,6 @@ class History:
             + ("" if self.max_keys is None else f" within {self.max_keys}"),
             todo="raise NPSRISK_MAX_HISTORY_KEYS if memory allows; a key takes about 120 bytes",
         )
-
-
-def number_sides(kinds: tuple[KeyKind, ...]) -> NDArray[np.int64]:
-    """Return the number of the side of each kind that is read, NO_SIDE if it has none."""
-    return np.array([_number_side(kind) for kind in kinds if kind.read], np.int64)
-
-
-def number_joins(kinds: tuple[KeyKind, ...]) -> NDArray[np.int64]:
-    """Return the number of the side whose network each kind joins, NO_SIDE if it joins none."""
-    return np.array([_number_side(kind) if kind.joins else kernels.NO_SIDE for kind in kinds], np.int64)
 
 
 def _number_side(kind: KeyKind) -> int:

@@ -15,21 +15,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from consignments.timestamps import NO_TIME, US_PER_DAY
+from features.history import ordering
 from features.history.fold import Change, EventChunk, build_steps, find_latest_days
 from features.history.kernels import NO_DAY, Keys, Rows, Steps
-from features.history.ordering import (
-    ARRIVAL,
-    CANCELLATION,
-    OUTCOME,
-    ArrivalEvents,
-    HistoryEvents,
-    Outcomes,
-    get_event_times,
-    get_identity,
-    get_outcome_order,
-    join_names,
-    order_events,
-)
 from features.history.states import CountedState, CountedStates, KeyStep
 from features.history.table import History
 
@@ -50,26 +38,26 @@ class TableFold:
 
     def __init__(
         self,
-        arrivals: ArrivalEvents,
-        outcomes: Outcomes,
+        arrivals: ordering.ArrivalEvents,
+        outcomes: ordering.Outcomes,
         as_of_us: int | None = None,
         *,
         earlier: EarlierEvents | None = None,
         keep: Callable[[Longs, NDArray[np.int32], Keys], None] | None = None,
     ) -> None:
         before = earlier or EarlierEvents()
-        events = order_events(arrivals, outcomes, as_of_us, before.clock_us)
+        events = ordering.order_events(arrivals, outcomes, as_of_us, before.clock_us)
         until = len(events.what) if earlier is None else _find_end_of_arrivals(events)
         self.left = events.select(slice(until, None))
         self.events = events = events.select(slice(until))
-        self.rows: Longs = events.row[events.what == ARRIVAL] - arrivals.carried
-        self._days = (get_event_times(events, arrivals, outcomes) // US_PER_DAY).astype(np.int32)
-        dated = np.where(events.what == CANCELLATION, np.int32(NO_DAY), self._days)
+        self.rows: Longs = events.row[events.what == ordering.ARRIVAL] - arrivals.carried
+        self._days = (ordering.get_event_times(events, arrivals, outcomes) // US_PER_DAY).astype(np.int32)
+        dated = np.where(events.what == ordering.CANCELLATION, np.int32(NO_DAY), self._days)
         self._today = find_latest_days(dated, before.today)
         self.today = int(self._today[-1]) if until else before.today
-        names, inspected = get_identity(arrivals), get_identity(outcomes)
+        names, inspected = ordering.get_identity(arrivals), ordering.get_identity(outcomes)
         self._alone = _mark_single_arrivals(names, inspected, events, before.states)
-        self._names = iter(join_names(events.select(~self._alone), names, inspected))
+        self._names = iter(ordering.join_names(events.select(~self._alone), names, inspected))
         self.states = CountedStates()
         self.states.states.update(before.states)
         self._done, self._carried, self._outcomes, self._keep = 0, arrivals.carried, outcomes, keep
@@ -78,7 +66,7 @@ class TableFold:
     def build_steps(self, keys: Keys, counterparts: Keys, out_rows: Longs) -> tuple[Steps, Keys, Keys]:
         """Fold the next n arrivals, with keys (n, kinds), and the other events before and between them; return what `History.run` takes."""
         places = self._find_next_places(len(keys))
-        arrives, alone = self.events.what[places] == ARRIVAL, self._alone[places]
+        arrives, alone = self.events.what[places] == ordering.ARRIVAL, self._alone[places]
         arrival = np.cumsum(arrives) - 1
         if self._keep is not None:
             rows = self.events.row[places[alone]] - self._carried
@@ -98,7 +86,7 @@ class TableFold:
         """Return the positions of all events up to the next `arrivals` arrivals; after the last arrival, all that are left."""
         begin, window = self._done, arrivals + 1
         while True:
-            found = np.flatnonzero(self.events.what[begin : begin + window] == ARRIVAL)
+            found = np.flatnonzero(self.events.what[begin : begin + window] == ordering.ARRIVAL)
             if len(found) > arrivals or begin + window >= len(self._days):
                 break
             window *= 2
@@ -109,10 +97,10 @@ class TableFold:
         """Return what an event does to the state of its consignment."""
         row, day, name = int(self.events.row[place]), int(self._days[place]), next(self._names).as_py()
         state = self.states.get(name, int(self._today[place]))
-        if self.events.what[place] == CANCELLATION:
+        if self.events.what[place] == ordering.CANCELLATION:
             return state.cancel
-        if self.events.what[place] == OUTCOME:
-            known, recorded, sequence = get_outcome_order(self._outcomes, row)
+        if self.events.what[place] == ordering.OUTCOME:
+            known, recorded, sequence = ordering.get_outcome_order(self._outcomes, row)
             order = int(known), int(recorded), int(sequence)
             return partial(state.record_outcome, order, self._outcomes.result[row], day)
         if self._second is not None and self._second[row]:
@@ -125,22 +113,22 @@ def _read_instead(state: CountedState, keys: bytes, day: int, today: int) -> lis
     return state.read_instead(keys, day)
 
 
-def _find_end_of_arrivals(events: HistoryEvents) -> int:
+def _find_end_of_arrivals(events: ordering.HistoryEvents) -> int:
     """Return the position after the last arrival."""
-    arrived = np.flatnonzero(events.what == ARRIVAL)
+    arrived = np.flatnonzero(events.what == ordering.ARRIVAL)
     return int(arrived[-1]) + 1 if len(arrived) else 0
 
 
 def _mark_single_arrivals(
-    names: Any, inspected: Any, events: HistoryEvents, earlier: Collection[Any]
+    names: Any, inspected: Any, events: ordering.HistoryEvents, earlier: Collection[Any]
 ) -> NDArray[np.bool_]:
     """Mark arrivals whose consignment arrives once and has no outcome and no cancellation."""
     codes = names.dictionary_encode().indices.to_numpy()
-    inspected = inspected.take(pa.array(events.row[events.what == OUTCOME]))
-    cancelled = names.take(pa.array(events.row[events.what == CANCELLATION]))
+    inspected = inspected.take(pa.array(events.row[events.what == ordering.OUTCOME]))
+    cancelled = names.take(pa.array(events.row[events.what == ordering.CANCELLATION]))
     met = pa.array(list(earlier), type=names.type)
     more = pc.is_in(names, value_set=pc.unique(pa.concat_arrays([inspected, cancelled, met])))
     alone = (np.bincount(codes)[codes] == 1) & ~more.to_numpy(zero_copy_only=False)
-    marked: NDArray[np.bool_] = events.what == ARRIVAL
+    marked: NDArray[np.bool_] = events.what == ordering.ARRIVAL
     marked[marked] = alone[events.row[marked]]
     return marked

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from consignments.records import Consignment
 from features.indicators.operation_keys import OperationKey
-from features.normalization.letters import fold_to_ascii
+from features.normalization.letters import NON_DIGITS, NON_LETTERS, fold_to_ascii
 from features.normalization.names import rotate_to_smallest
 from features.normalization.normal_forms import NormalForms, normalize_consignment
 from features.table import SIDES
@@ -21,10 +21,7 @@ LOCAL_PHONE_DIGITS = 8
 WEAK_LETTERS = b"aeiouhwy"
 CACHE_SIZE = 1 << 12
 """Number of cached names and addresses. Most senders recur."""
-_DIGITS = b"0123456789"
-_OTHERS_TO_SPACES = bytes(code if code in _DIGITS else 32 for code in range(256))
-_NOT_DIGITS = bytes(code for code in range(256) if code not in _DIGITS)
-_NOT_ALPHANUMERIC = bytes(code for code in range(256) if not chr(code).isalnum() or code >= 128)
+_OTHERS_TO_SPACES = bytes(32 if code in NON_DIGITS else code for code in range(256))
 
 
 class PartyForms(NamedTuple):
@@ -68,11 +65,8 @@ def build_consonants(letters: str) -> str:
 
 def _drop_weak_letters(letters: str) -> str:
     """Drop vowels and the like, and letters that repeat the one before."""
-    kept = (
-        letters.encode("utf-8", "surrogatepass")
-        .translate(None, WEAK_LETTERS)
-        .decode("utf-8", "surrogatepass")
-    )
+    raw = letters.encode("utf-8", "surrogatepass").translate(None, WEAK_LETTERS)
+    kept = raw.decode("utf-8", "surrogatepass")
     return "".join([letter for letter, before in zip(kept, f" {kept}", strict=False) if letter != before])
 
 
@@ -107,13 +101,13 @@ def _split_address(address: str) -> tuple[str, str]:
 
 
 def _read_local_number(party: PartyForms) -> str:
-    digits = party.phone.encode("utf-8", "surrogatepass").translate(None, _NOT_DIGITS).decode()
+    digits = party.phone.encode("utf-8", "surrogatepass").translate(None, NON_DIGITS).decode()
     return digits[-LOCAL_PHONE_DIGITS:] if len(digits) >= LOCAL_PHONE_DIGITS else ""
 
 
 def _read_mailbox(party: PartyForms) -> str:
     local = party.email.partition("@")[0].encode("utf-8", "surrogatepass")
-    kept = local.translate(None, _NOT_ALPHANUMERIC).decode()
+    kept = local.translate(None, NON_LETTERS).decode()
     return kept if len(kept) >= MIN_LOCAL_LETTERS else ""
 
 

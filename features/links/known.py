@@ -25,19 +25,8 @@ from consignments.columns import normalize_names
 from consignments.errors import BadInput, UnknownName
 from consignments.timestamps import to_datetime
 from consignments.versions import mark_late_versions
+from features.history import ordering
 from features.history.kernels import RESULTS
-from features.history.ordering import (
-    ARRIVAL,
-    CANCELLATION,
-    OUTCOME,
-    ArrivalEvents,
-    HistoryEvents,
-    Outcomes,
-    get_identity,
-    get_outcome_order,
-    order_events,
-    to_arrow_strings,
-)
 from features.history.states import NOT_FINAL
 
 Longs = NDArray[np.int64]
@@ -59,18 +48,21 @@ class KnownConsignments:
 
 
 def find_known(
-    arrivals: ArrivalEvents, outcomes: Outcomes, consignment_id: str, as_of_us: int | None = None
+    arrivals: ordering.ArrivalEvents,
+    outcomes: ordering.Outcomes,
+    consignment_id: str,
+    as_of_us: int | None = None,
 ) -> KnownConsignments:
     """Find what was known of all before a consignment arrived, or before `as_of_us`."""
     codes = _IdentifierCodes(arrivals, outcomes)
     root = codes.find(consignment_id)
-    events = order_events(arrivals, outcomes, as_of_us)
+    events = ordering.order_events(arrivals, outcomes, as_of_us)
     if as_of_us is not None:
-        arrived = arrivals.received_us[np.where(events.what == OUTCOME, 0, events.row)] < as_of_us
-        events = events.select((events.what == OUTCOME) | arrived)
+        arrived = arrivals.received_us[np.where(events.what == ordering.OUTCOME, 0, events.row)] < as_of_us
+        events = events.select((events.what == ordering.OUTCOME) | arrived)
     events = _drop_late_versions(events, codes)
     if as_of_us is None:
-        mine = (events.what == ARRIVAL) & (codes.encode_events(events) == root)
+        mine = (events.what == ordering.ARRIVAL) & (codes.encode_events(events) == root)
         events = events.select(np.arange(len(mine)) <= np.flatnonzero(mine)[-1])
     return _summarize_events(events, codes, root, as_of_us)
 
@@ -78,9 +70,9 @@ def find_known(
 class _IdentifierCodes:
     """A mapping from consignment identifiers, whatever their spelling, to small numbers, shared by arrivals and outcomes."""
 
-    def __init__(self, arrivals: ArrivalEvents, outcomes: Outcomes) -> None:
+    def __init__(self, arrivals: ordering.ArrivalEvents, outcomes: ordering.Outcomes) -> None:
         self.arrivals, self.outcomes = arrivals, outcomes
-        names = [get_identity(arrivals), get_identity(outcomes)]
+        names = [ordering.get_identity(arrivals), ordering.get_identity(outcomes)]
         encoded = pa.concat_arrays(names).dictionary_encode()
         codes = encoded.indices.to_numpy().astype(np.int64)
         self.names = encoded.dictionary
@@ -90,48 +82,60 @@ class _IdentifierCodes:
         """Find the number of an arrived consignment."""
         # Arguments that are not UTF-8 contain lone surrogates. No identifier has them.
         consignment_id = consignment_id.encode(errors="replace").decode()
-        identity = normalize_names(to_arrow_strings([consignment_id]))[0]
+        identity = normalize_names(ordering.to_arrow_strings([consignment_id]))[0]
         code = pc.index(self.names, identity.cast(self.names.type)).as_py()
         if code not in self.of_arrivals:
-            raise _build_unknown(consignment_id, to_arrow_strings(self.arrivals.consignment_id))
+            near = _find_nearest_name(consignment_id, ordering.to_arrow_strings(self.arrivals.consignment_id))
+            todo = (
+                f"did you mean {near!r}?"
+                if near
+                else "check the identifier, and that its table or log is named"
+            )
+            raise UnknownName("unknown consignment", got=repr(consignment_id), todo=todo)
         return int(code)
 
-    def encode_events(self, events: HistoryEvents) -> Longs:
+    def encode_events(self, events: ordering.HistoryEvents) -> Longs:
         """Return the number of the consignment of each event."""
-        is_outcome = events.what == OUTCOME
+        is_outcome = events.what == ordering.OUTCOME
         codes = np.empty(len(events.row), dtype=np.int64)
         codes[is_outcome] = self.of_outcomes[events.row[is_outcome]]
         codes[~is_outcome] = self.of_arrivals[events.row[~is_outcome]]
         return codes
 
 
-def _drop_late_versions(events: HistoryEvents, codes: _IdentifierCodes) -> HistoryEvents:
+def _drop_late_versions(events: ordering.HistoryEvents, codes: _IdentifierCodes) -> ordering.HistoryEvents:
     """Drop the arrivals that do not take the place of an earlier one, not even of a cancelled one."""
     issued_us = codes.arrivals.issued_us
     if issued_us is None:
         return events
     counts = np.ones(len(events.row), dtype=bool)
-    arrived = events.what == ARRIVAL
+    arrived = events.what == ordering.ARRIVAL
     rows = events.row[arrived]
     counts[arrived] = ~mark_late_versions(codes.of_arrivals[rows], issued_us[rows])
     return events.select(counts)
 
 
 def _summarize_events(
-    events: HistoryEvents, codes: _IdentifierCodes, root: int, as_of_us: int | None
+    events: ordering.HistoryEvents, codes: _IdentifierCodes, root: int, as_of_us: int | None
 ) -> KnownConsignments:
     """Find the last arrival, the last cancellation and the valid outcome of each consignment."""
     code, place = codes.encode_events(events), np.arange(len(events.row))
     last, gone = np.full((2, len(codes.names)), NONE, dtype=np.int64)
-    for what, latest in ((ARRIVAL, last), (CANCELLATION, gone)):
+    for what, latest in ((ordering.ARRIVAL, last), (ordering.CANCELLATION, gone)):
         mine = events.what == what
         latest[code[mine]] = place[mine]  # the last of several places of one consignment is kept
     if last[root] < 0:
-        raise _build_not_arrived(codes, root, as_of_us)
+        first_us = int(codes.arrivals.received_us[codes.of_arrivals == root].min())
+        raise BadInput(
+            f"{codes.names[root].as_py()} arrived later than this time",
+            where="--as-of",
+            got="" if as_of_us is None else format_moment(to_datetime(as_of_us)),
+            expected=f"a time after {format_moment(to_datetime(first_us))}",
+        )
     counting = last > gone
     cancelled = not counting[root]
     counting[root] = True
-    outcome = _find_standing(events.row[events.what == OUTCOME], codes)
+    outcome = _find_standing(events.row[events.what == ordering.OUTCOME], codes)
     rows = events.row[last[counting]]
     root_row = int(events.row[last[root]])
     moment_us = int(codes.arrivals.received_us[root_row]) if as_of_us is None else as_of_us
@@ -142,36 +146,16 @@ def _find_standing(rows: Longs, codes: _IdentifierCodes) -> Longs:
     """Find the valid outcome of each consignment: the last by known time, recorded time, sequence and result."""
     outcomes = codes.outcomes
     standing = np.full(len(codes.names), NONE, dtype=np.int64)
-    known, recorded, sequence = get_outcome_order(outcomes, rows)
+    known, recorded, sequence = ordering.get_outcome_order(outcomes, rows)
     ranks = [RESULTS.get(outcomes.result[row] or "", NOT_FINAL) for row in rows.tolist()]
     order = np.lexsort(np.broadcast_arrays(ranks, sequence, recorded, known))
     standing[codes.of_outcomes[rows[order]]] = rows[order]
     return standing
 
 
-def _build_not_arrived(codes: _IdentifierCodes, root: int, as_of_us: int | None) -> BadInput:
-    first_us = int(codes.arrivals.received_us[codes.of_arrivals == root].min())
-    return BadInput(
-        f"{codes.names[root].as_py()} arrived later than this time",
-        where="--as-of",
-        got="" if as_of_us is None else format_moment(to_datetime(as_of_us)),
-        expected=f"a time after {format_moment(to_datetime(first_us))}",
-    )
-
-
 def format_moment(moment: datetime) -> str:
     """Format a time for a person, to the second, in UTC."""
     return moment.strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-def _build_unknown(name: str, known: Any) -> UnknownName:
-    near = _find_nearest_name(name, known)
-    todo = (
-        f"did you mean {near!r}?"
-        if near
-        else "check the identifier, and that its table or log is the one named"
-    )
-    return UnknownName("unknown consignment", got=repr(name), todo=todo)
 
 
 def _find_nearest_name(name: str, known: Any) -> str | None:

@@ -18,7 +18,8 @@ def make_letter_table(kept: str = "", instead: str = " ") -> bytes:
 
 LETTERS = make_letter_table()
 OMITTED_SIGNS = b".'`-"
-_NON_LETTERS = bytes(code for code in range(256) if not chr(code).isalnum() or code >= 128)
+NON_LETTERS = bytes(code for code in range(256) if not chr(code).isalnum() or code >= 128)
+NON_DIGITS = bytes(code for code in range(256) if not 48 <= code < 58)
 
 
 def fold_to_ascii(text: str) -> str:
@@ -43,7 +44,7 @@ def keep_letters(text: str) -> str:
     """Return the letters and digits of a text in lower-case ASCII."""
     if text.isascii() and text.isalnum():
         return text.lower()
-    return fold_to_ascii(text).encode().translate(None, _NON_LETTERS).decode()
+    return fold_to_ascii(text).encode().translate(None, NON_LETTERS).decode()
 
 
 def drop_invisible(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from anyascii import anyascii
 
-from features.normalization.letters import clean_country
+from features.normalization.letters import NON_DIGITS, clean_country
 from features.normalization.word_lists import WORD_LISTS
 
 
@@ -48,7 +48,6 @@ DUMMY_DIGITS = 7
 _EXIT_CODE, _NORTH_AMERICAN_EXIT_CODE, _NORTH_AMERICA = "00", "011", "1"
 _COUNTING_DIGITS = "01234567890123456789"
 _CACHED_NUMBERS = 1 << 14
-_NON_DIGITS = bytes(byte for byte in range(256) if not 48 <= byte < 58)
 
 
 @lru_cache(_CACHED_NUMBERS)
@@ -65,7 +64,7 @@ def normalize_phone(phone: str | None, country: str | None) -> str:
     text = phone if phone.isascii() else anyascii(phone)
     if "x" in text or "X" in text or "#" in text or "/" in text or ";" in text:
         text = _cut_extension(text)
-    digits = text.encode().translate(None, _NON_DIGITS).decode()
+    digits = text.encode().translate(None, NON_DIGITS).decode()
     home = clean_country(country)
     if "+" in text[:4]:
         code = find_calling_code(digits)
@@ -115,7 +114,8 @@ def _read_unmarked(digits: str, home: str) -> str:
     """Parse a number without `+`: with international prefix, with its own calling code, or national."""
     plan = PLANS.get(home)
     if digits[:1] == "0":
-        for exit_code in _get_exit_codes(plan):
+        is_american = plan is not None and plan.calling_code == _NORTH_AMERICA
+        for exit_code in (_EXIT_CODE, _NORTH_AMERICAN_EXIT_CODE) if is_american else (_EXIT_CODE,):
             code = find_calling_code(digits.removeprefix(exit_code)) if digits.startswith(exit_code) else ""
             if code:
                 return _join_number(code, digits[len(exit_code) + len(code) :])
@@ -127,11 +127,6 @@ def _read_unmarked(digits: str, home: str) -> str:
     if trunk and digits.startswith(trunk) and plan.shortest <= len(digits) - len(trunk) <= plan.longest:
         digits = digits[len(trunk) :]
     return _join_number(plan.calling_code, digits)
-
-
-def _get_exit_codes(plan: NumberingPlan | None) -> tuple[str, ...]:
-    american = plan is not None and plan.calling_code == _NORTH_AMERICA
-    return (_EXIT_CODE, _NORTH_AMERICAN_EXIT_CODE) if american else (_EXIT_CODE,)
 
 
 def _has_own_code(digits: str, plan: NumberingPlan) -> bool:

@@ -8,11 +8,10 @@ _VOWELS_TEXT = "a ae ya yae eo e yeo ye o wa wae oe yo u wo we wi yu eu ui i"
 _FINALS_TEXT = "- k k k n n n t l k m l l l p l m p p t t ng t t k t p t"
 
 
-def _read_sounds(text: str) -> tuple[str, ...]:
-    return tuple(sound.replace("-", "") for sound in text.split())
-
-
-INITIALS, VOWELS, FINALS = map(_read_sounds, (_INITIALS_TEXT, _VOWELS_TEXT, _FINALS_TEXT))
+INITIALS, VOWELS, FINALS = (
+    [sound.replace("-", "") for sound in text.split()]
+    for text in (_INITIALS_TEXT, _VOWELS_TEXT, _FINALS_TEXT)
+)
 
 
 class _RomanizationTable(dict[int, str | int]):

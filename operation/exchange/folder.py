@@ -6,25 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from consignments.errors import BadInput, BadSetting, MessageFault, PromotionRefused
+from consignments.exchange import documents, folder_names
 from consignments.exchange.alerts import name_message
-from consignments.exchange.documents import (
-    AnyMessage,
-    Withdrawal,
-    check_message,
-    decode_message,
-    encode_message,
-)
-from consignments.exchange.folder_names import (
-    DRAFTS,
-    INBOX,
-    KEYS_FOLDER,
-    MESSAGE_SUFFIX,
-    OFFICER_KEY,
-    OUTBOX,
-    PARTNERS_FILE,
-    RECEIVED,
-    REFUSED,
-)
 from consignments.files.whole_files import replace_file
 from features.indicators.operation_keys import KEY_SUFFIX, OperationKeys
 from models.signatures.envelope import Envelope
@@ -55,9 +38,13 @@ class ExchangeFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.drafts, self.outbox, self.inbox = path / DRAFTS, path / OUTBOX, path / INBOX
-        self.received, self.refused = path / RECEIVED, path / REFUSED
-        self.partners_file = path / PARTNERS_FILE
+        self.drafts, self.outbox, self.inbox = (
+            path / folder_names.DRAFTS,
+            path / folder_names.OUTBOX,
+            path / folder_names.INBOX,
+        )
+        self.received, self.refused = path / folder_names.RECEIVED, path / folder_names.REFUSED
+        self.partners_file = path / folder_names.PARTNERS_FILE
 
     @classmethod
     def open(cls) -> "ExchangeFolder":
@@ -66,40 +53,40 @@ class ExchangeFolder:
 
     def read_keys(self) -> OperationKeys:
         """Read the keys of the operations."""
-        return OperationKeys.read_folder(self.path / KEYS_FOLDER)
+        return OperationKeys.read_folder(self.path / folder_names.KEYS_FOLDER)
 
     def get_key_file(self, operation: str) -> Path:
         """Return the file for the key of a new operation."""
         safe = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in operation)
-        return self.path / KEYS_FOLDER / f"{safe}{KEY_SUFFIX}"
+        return self.path / folder_names.KEYS_FOLDER / f"{safe}{KEY_SUFFIX}"
 
-    def write_draft(self, message: AnyMessage) -> Path | None:
+    def write_draft(self, message: documents.AnyMessage) -> Path | None:
         """Write a draft; return None if there is one of this identifier already, or it was sent."""
-        path = self.drafts / f"{message.message_id}{MESSAGE_SUFFIX}"
+        path = self.drafts / f"{message.message_id}{folder_names.MESSAGE_SUFFIX}"
         if path.exists() or self.find_sent(message.message_id).exists():
             return None
-        replace_file(path, encode_message(message))
+        replace_file(path, documents.encode_message(message))
         return path
 
-    def read_draft(self, path: Path) -> AnyMessage:
+    def read_draft(self, path: Path) -> documents.AnyMessage:
         """Read a draft."""
         try:
-            return decode_message(read_file(path))
+            return documents.decode_message(read_file(path))
         except (ValueError, RecursionError) as error:
             todo = "write it again with npsrisk exchange draft"
             raise BadInput("not a draft of a message", where=str(path), got=str(error), todo=todo) from error
 
-    def sign(self, message: AnyMessage, at: datetime, key: Path | None = None) -> bytes:
+    def sign(self, message: documents.AnyMessage, at: datetime, key: Path | None = None) -> bytes:
         """Check a message again as its receiver will, and sign it with the officer's key or another one."""
-        checked = decode_message(encode_message(message))
-        check_message(checked, at)
-        return sign_message(checked, SigningKey.load(key or self.path / OFFICER_KEY))
+        checked = documents.decode_message(documents.encode_message(message))
+        documents.check_message(checked, at)
+        return sign_message(checked, SigningKey.load(key or self.path / folder_names.OFFICER_KEY))
 
     def find_sent(self, message_id: str) -> Path:
         """Return the place of a message in the outbox."""
-        return self.outbox / f"{message_id}{MESSAGE_SUFFIX}"
+        return self.outbox / f"{message_id}{folder_names.MESSAGE_SUFFIX}"
 
-    def send(self, message: AnyMessage, envelope: bytes) -> Path:
+    def send(self, message: documents.AnyMessage, envelope: bytes) -> Path:
         """Write a signed message to the outbox, and remove its draft."""
         path = self.find_sent(message.message_id)
         replace_file(path, envelope)
@@ -109,7 +96,7 @@ class ExchangeFolder:
     def read_messages(self, folder: Path, now: datetime) -> Iterator[tuple[Path, SignedMessage | Refused]]:
         """Read the messages of a folder, each checked."""
         partners, keys = Partners.read(self.partners_file), self.read_keys()
-        paths = sorted(folder.glob(f"*{MESSAGE_SUFFIX}"))
+        paths = sorted(folder.glob(f"*{folder_names.MESSAGE_SUFFIX}"))
         if len(paths) > MAX_FILES:
             got, expected = f"{len(paths):,}", f"at most {MAX_FILES:,}"
             raise BadInput("too many messages", where=str(folder), got=got, expected=expected)
@@ -124,14 +111,14 @@ class ExchangeFolder:
     def read_withdrawn(self) -> set[str]:
         """Read the names of the messages whose withdrawal was accepted before; `BadInput` if a file is no message."""
         names = set()
-        for path in sorted(self.received.glob(f"*{MESSAGE_SUFFIX}")):
+        for path in sorted(self.received.glob(f"*{folder_names.MESSAGE_SUFFIX}")):
             try:
                 message = decode_statement(Envelope.read(read_file(path)).payload)
             except (PromotionRefused, ValueError, RecursionError) as error:
                 raise BadInput(
                     "not a message", where=str(path), todo="restore it from a copy, or remove it"
                 ) from error
-            if isinstance(message, Withdrawal):
+            if isinstance(message, documents.Withdrawal):
                 names.add(name_message(message.author, message.about))
         return names
 
@@ -143,7 +130,7 @@ class ExchangeFolder:
             if own:
                 path.replace(self.refused / path.name)
             return
-        name = f"{found.message.author}_{found.message.message_id}{MESSAGE_SUFFIX}"
+        name = f"{found.message.author}_{found.message.message_id}{folder_names.MESSAGE_SUFFIX}"
         replace_file(self.received / name, found.envelope)
         if own:
             path.unlink()

@@ -25,21 +25,14 @@ from operation.desk.messages import PageRequest, Viewer
 from operation.desk.views.list_view import ListQuery, find_place
 from operation.desk.views.sources import PageNotFound, PageSources
 from operation.desk.views.waterfall import WIDTH, draw_waterfall, explain_decision
-from serving.event_log.event_codec import (
-    ActionKind,
-    EventCodec,
-    Proposal,
-    RecordedAction,
-    find_counting_version,
-    get_spelling,
-)
+from serving.event_log import event_codec
 from serving.event_log.events import ArrivalEvent, DecisionEvent, Event
 from serving.scoring.intake import propose
 
 MAX_TIMELINE = 200
 """Maximum number of log entries of a consignment that a page shows, the latest ones."""
 LISTED_APART = frozenset({"consignment_id", "received_at", "items", "quality", "cancelled_at"})
-ACTIONS = tuple(dict.fromkeys(("inspect", "release", *get_args(ActionKind))))
+ACTIONS = tuple(dict.fromkeys(("inspect", "release", *get_args(event_codec.ActionKind))))
 """What an officer may decide, in the order of the page."""
 RESULTS = ("clear", "nps", "controlled_drug", "other_offence", "pending", "missed")
 """What an officer may record of an inspection, in the order of the page."""
@@ -69,7 +62,7 @@ class ConsignmentView(NamedTuple):
     personal: list[tuple[str, Any]] | None
     personal_fault: str
     timeline: list[TimelineEntry]
-    proposal: Proposal | None
+    proposal: event_codec.Proposal | None
     last_sequence: int
     selection: Selector | None
     selected_by: Selector
@@ -114,14 +107,14 @@ def read_view(
 ) -> ConsignmentView:
     """Read a consignment that the viewer may see, with its personal fields if they are wanted and the key may read them."""
     events = sources.log.read_consignment_events(normalize_identifier(identifier))
-    latest = find_counting_version(events)
+    latest = event_codec.find_counting_version(events)
     if latest is None or not viewer.may_see(PLAIN.read_office(latest)):
         raise PageNotFound
     return build_view(events, latest, sources.open_entries(), personal=personal and viewer.may("personal"))
 
 
 def build_view(
-    events: Sequence[Event], latest: ArrivalEvent, opened: EventCodec, *, personal: bool
+    events: Sequence[Event], latest: ArrivalEvent, opened: event_codec.EventCodec, *, personal: bool
 ) -> ConsignmentView:
     """Build the view of a consignment from its entries in order; `opened` decrypts the reasons of actions, and personal fields."""
     c = None if latest.redacted else PLAIN.decode_consignment(msgspec.structs.replace(latest, sealed=None))
@@ -132,7 +125,7 @@ def build_view(
     proposal = propose(None if decision is None else decision.band, selected=selection is not None)
     return ConsignmentView(
         name=latest.consignment_id,
-        spelling=get_spelling(latest),
+        spelling=event_codec.get_spelling(latest),
         latest=latest,
         decision=decision,
         office=PLAIN.read_office(latest),
@@ -162,7 +155,9 @@ def _read_done(sources: PageSources, request: PageRequest, viewer: Viewer) -> di
     return None if entry is None else {"c": view, "entry": entry._replace(by=viewer.person)}
 
 
-def _read_personal(latest: ArrivalEvent, opened: EventCodec) -> tuple[list[tuple[str, Any]] | None, str]:
+def _read_personal(
+    latest: ArrivalEvent, opened: event_codec.EventCodec
+) -> tuple[list[tuple[str, Any]] | None, str]:
     try:
         return _list_fields(opened.decode_consignment(latest), personal=True), ""
     except ServiceFault as fault:
@@ -178,7 +173,7 @@ def _list_fields(c: Consignment | None, *, personal: bool) -> list[tuple[str, An
     ]
 
 
-def _describe(event: Event, entries: EventCodec) -> TimelineEntry | None:
+def _describe(event: Event, entries: event_codec.EventCodec) -> TimelineEntry | None:
     """Describe an entry of the timeline; None for entries of npsrisk itself."""
     record: Any = None
     match event.kind:
@@ -194,5 +189,5 @@ def _describe(event: Event, entries: EventCodec) -> TimelineEntry | None:
             record = entries.actions.decode(event)
         case _:
             return None
-    by = record.by or event.asked_by if isinstance(record, RecordedAction) else event.asked_by
+    by = record.by or event.asked_by if isinstance(record, event_codec.RecordedAction) else event.asked_by
     return TimelineEntry(event.recorded_us or event.at_us, event.kind, by, record)
