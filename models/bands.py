@@ -34,11 +34,8 @@ class Bands(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def from_scores(cls, scores: Floats) -> "Bands":
         """Compute the cut-offs so that at most `HIGH_SHARE` of the traffic is high, and so on. Ties stay below."""
         if not len(scores):
-            raise BadInput(
-                "there is no traffic to compute the bands from",
-                where="later rows",
-                todo="use a longer period",
-            )
+            what = "there is no traffic to compute the bands from"
+            raise BadInput(what, where="later rows", todo="use a longer period")
         falling = np.sort(scores)[::-1]
         high, elevated = (
             # Just above the first score that exceeds the share.

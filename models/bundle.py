@@ -135,11 +135,8 @@ class Bundle:
 def write_bundle(directory: Path, bundle: Bundle) -> str:
     """Write a bundle as a new directory, completely or not at all, after it passed its self-test, and return its SHA-256."""
     if directory.exists():
-        raise FileFault(
-            "the directory of the bundle exists already",
-            where=str(directory),
-            todo="choose another directory, or delete it",
-        )
+        todo = "choose another directory, or delete it"
+        raise FileFault("the directory of the bundle exists already", where=str(directory), todo=todo)
     files = _encode_files(bundle)
     directory.parent.mkdir(parents=True, exist_ok=True)
     part = Path(mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
@@ -245,13 +242,9 @@ def _build_spec(features: _Features, card: ModelCard) -> Spec:
         spec = Spec(features.spec, features.version)
     except ValueError as error:
         _refuse("a feature spec that cannot be", FEATURES, got=str(error))
-    if card.feature_spec_sha256 != spec.compute_digest():
-        _refuse(
-            "the features are not those of the card",
-            FEATURES,
-            got=spec.compute_digest()[:12],
-            expected=card.feature_spec_sha256[:12],
-        )
+    got, expected = spec.compute_digest(), card.feature_spec_sha256
+    if got != expected:
+        _refuse("the features are not those of the card", FEATURES, got=got[:12], expected=expected[:12])
     return spec
 
 
@@ -270,12 +263,8 @@ def _require_same(what: str, got: Floats, expected: Floats) -> None:
         return
     # By bytes, as above: -0.0 equals 0.0.
     row = int(np.flatnonzero(got.view(np.int64) != expected.view(np.int64))[0])
-    _refuse(
-        f"the self-test failed: another {what}",
-        f"example {row}",
-        got=repr(got[row]),
-        expected=repr(expected[row]),
-    )
+    one, other = repr(got[row]), repr(expected[row])
+    _refuse(f"the self-test failed: another {what}", f"example {row}", got=one, expected=other)
 
 
 def _read_verified_files(directory: Path) -> dict[str, bytes]:
@@ -285,23 +274,16 @@ def _read_verified_files(directory: Path) -> dict[str, bytes]:
         _refuse("the bundle is incomplete", str(directory), expected=", ".join(absent))
     manifest = _decode(files[MANIFEST], _Manifest, MANIFEST)
     if manifest.format != FORMAT_VERSION:
-        raise BundleRefused(
-            "a bundle of another format",
-            where=MANIFEST,
-            got=str(manifest.format),
-            expected=str(FORMAT_VERSION),
-            todo="train the model again with this version of npsrisk",
-        )
+        got, expected = str(manifest.format), str(FORMAT_VERSION)
+        _refuse("a bundle of another format", MANIFEST, got=got, expected=expected)
     # Only this form is accepted, so that every changed byte is detected.
     if _encode(manifest) != files[MANIFEST]:
         _refuse("the manifest was altered", MANIFEST)
     if other := sorted(set(manifest.files) ^ (set(files) - {MANIFEST})):
         _refuse("the files are not those of the manifest", MANIFEST, got=", ".join(other))
     for name, expected in manifest.files.items():
-        if _sha256(files[name]) != expected:
-            _refuse(
-                "the file was altered", name, got=f"sum {_sha256(files[name])[:12]}", expected=expected[:12]
-            )
+        if (got := _sha256(files[name])) != expected:
+            _refuse("the file was altered", name, got=f"sum {got[:12]}", expected=expected[:12])
     return files
 
 

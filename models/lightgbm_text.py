@@ -85,21 +85,14 @@ def _format_tree(tree: Tree) -> str:
 
 
 def _refuse(what: str, where: str, got: object = "", expected: object = "") -> NoReturn:
-    raise BundleRefused(
-        what,
-        where=where,
-        got=str(got)[:80],
-        expected=str(expected),
-        todo="train the model again, or fetch its bundle again",
-    )
+    todo = "train the model again, or fetch its bundle again"
+    raise BundleRefused(what, where=where, got=str(got)[:80], expected=str(expected), todo=todo)
 
 
 def _split_text(text: str, where: str) -> tuple[dict[str, str], list[str]]:
     """Split the text into header and trees, by the sizes in the header."""
     if len(text) > MAX_TEXT_CHARACTERS:
-        _refuse(
-            "the model text is too long", where, f"{len(text)} characters", f"at most {MAX_TEXT_CHARACTERS}"
-        )
+        _refuse("a text of too many characters", where, len(text), f"at most {MAX_TEXT_CHARACTERS}")
     head, blank, body = text.partition("\n\n")
     if not blank or not head.startswith("tree\n"):
         _refuse("not the text of a LightGBM model", where, repr(head[:20]), "'tree' on the first line")
@@ -175,9 +168,8 @@ def _check_tree(tree: Tree, where: str, features: int) -> None:
     """Check the values of a tree; each child has one parent, which is before it, so there is no cycle."""
     if any(not 0 <= each < features for each in tree.feature):
         _refuse("a split on a feature that is not there", where, expected=f"0 to {features - 1}")
-    if any(
-        each & CATEGORICAL or not NO_MISSING << 2 <= each < (NAN_MISSING + 1) << 2 for each in tree.decision
-    ):
+    known = range(NO_MISSING << 2, (NAN_MISSING + 1) << 2)
+    if any(each & CATEGORICAL or each not in known for each in tree.decision):
         _refuse("a kind of split that is not walked here", where, expected="numeric splits")
     if min(tree.rows + tree.leaf_rows) < 0 or tree.rows[:1] == [0]:
         _refuse("counts of training rows that cannot be", where, expected="0 or more, and some in all")

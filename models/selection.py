@@ -91,15 +91,12 @@ def check_selection(consignment_ids: Sequence[str], scores: Floats, capacity: in
 def check_rows(consignment_ids: Sequence[str], scores: Floats) -> None:
     """Raise `BadInput` if a score is not a number, or an identifier repeats."""
     if np.isnan(scores).any():
-        row = int(np.flatnonzero(np.isnan(scores))[0])
-        raise BadInput(
-            "a score is not a number", where=f"scores row {row}", todo="score the consignment again"
-        )
+        where = f"scores row {int(np.flatnonzero(np.isnan(scores))[0])}"
+        raise BadInput("a score is not a number", where=where, todo="score the consignment again")
     if len(set(consignment_ids)) != len(consignment_ids):
         twice = Counter(consignment_ids).most_common(1)[0][0]
-        raise BadInput(
-            "an identifier repeats", where="scores", got=repr(twice), todo="keep its latest score only"
-        )
+        todo = "keep its latest score only"
+        raise BadInput("an identifier repeats", where="scores", got=repr(twice), todo=todo)
 
 
 def group_cells(offices: Sequence[str], days: Ints) -> Iterator[tuple[str, int, Ints]]:

@@ -59,11 +59,8 @@ class LabelledRows(NamedTuple):
             )
         labels, weights = np.asarray(y, dtype=np.float64), np.asarray(weight, dtype=np.float64)
         if not np.isin(labels, (0, 1)).all() or not (np.isfinite(weights) & (weights >= 0)).all():
-            raise BadInput(
-                "labels or weights are out of range",
-                where=where,
-                expected="labels 0 or 1, weights of at least 0",
-            )
+            expected = "labels 0 or 1, weights of at least 0"
+            raise BadInput("labels or weights are out of range", where=where, expected=expected)
         return LabelledRows(np.ascontiguousarray(X, dtype=np.float32), labels, weights, channels)
 
 

@@ -59,22 +59,16 @@ def _read_time(text: str) -> pd.Timestamp:
     try:
         return pd.to_datetime(datetime.fromisoformat(str(text)), utc=True)
     except ValueError as error:
-        raise BadInput(
-            "bad time",
-            where="model_config as_of",
-            got=repr(text),
-            expected="ISO 8601, for example 2024-03-04T09:00:00Z",
-        ) from error
+        expected = "ISO 8601, for example 2024-03-04T09:00:00Z"
+        raise BadInput("bad time", where="model_config as_of", got=repr(text), expected=expected) from error
 
 
 def _read_past(path: str, record: type[msgspec.Struct]) -> pd.DataFrame | None:
     """Read a history table; return None if no path is given. Warn of invalid rows, which are left out."""
     if not path:
         return None
-    table = read_table(path, record)
-    table.report.refuse_total_rejection(
-        todo="correct the rows, or see each with npsrisk features --rejects FILE"
-    )
+    table, todo = read_table(path, record), "correct the rows, or see each with npsrisk features --rejects"
+    table.report.refuse_total_rejection(todo=todo)
     if table.rejects:
         warnings.warn(table.report.to_text(), stacklevel=2)
     return table.frame
@@ -82,10 +76,8 @@ def _read_past(path: str, record: type[msgspec.Struct]) -> pd.DataFrame | None:
 
 def load_scoring_model(data_path: str, model_config: dict[str, Any] | None = None) -> ScoringModel:
     """Load the registered model from the folder of its bundle, with options as in `MODEL_CONFIG`."""
-    folder = Path(data_path)
-    return ScoringModel(
-        load_bundle(folder), _read_version_number(folder), {**MODEL_CONFIG, **(model_config or {})}
-    )
+    folder, config = Path(data_path), MODEL_CONFIG | (model_config or {})
+    return ScoringModel(load_bundle(folder), _read_version_number(folder), config)
 
 
 def _read_version_number(data_path: Path) -> str:

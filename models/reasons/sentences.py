@@ -30,7 +30,11 @@ class ReasonContext(NamedTuple):
             names = self.vocabularies.get(feature.partition(".")[2], ())
         else:
             names = load_text_table().list_code_words(codes)
-        return show_code(names[int(code) - 1]) if 1 <= code <= len(names) else ""
+        if not 1 <= code <= len(names):
+            return ""
+        value = names[int(code) - 1]  # a learnt one is in small letters
+        is_code = len(value) <= RULES.max_code_letters and value != "ems"
+        return value.upper() if is_code else value.replace("_", " ")
 
     def name_like(self, usual: Usual) -> str:
         """Return the words for those among which it is usual."""
@@ -151,12 +155,6 @@ class Sentence:
         if value >= self.template.cap:
             return phrases["at_least"].replace("{value}", self._format(self.template.cap))
         return self._format(value)
-
-
-def show_code(value: str) -> str:
-    """Write a learnt value as people write it: it was learnt in small letters."""
-    is_code = len(value) <= RULES.max_code_letters and value != "ems"
-    return value.upper() if is_code else value.replace("_", " ")
 
 
 def format_amount(value: float) -> str:

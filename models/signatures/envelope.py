@@ -34,11 +34,8 @@ class Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
     def read(cls, data: bytes | str) -> "Envelope":
         """Read an envelope from JSON; `PromotionRefused` if it is none."""
         if len(data) > MAX_ENVELOPE_BYTES:
-            raise PromotionRefused(
-                "a signed record is too large",
-                got=f"{len(data):,} bytes",
-                expected=f"at most {MAX_ENVELOPE_BYTES:,}",
-            )
+            got, expected = f"{len(data):,} bytes", f"at most {MAX_ENVELOPE_BYTES:,}"
+            raise PromotionRefused("a signed record is too large", got=got, expected=expected)
         try:
             return msgspec.json.decode(data, type=cls)
         except msgspec.DecodeError as error:

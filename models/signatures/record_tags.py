@@ -54,7 +54,5 @@ def _read_record(tags: Mapping[str, str], key: str) -> SignedRecord:
     try:
         read = [msgspec.json.decode(text, type=tuple[Signature, ...]) for text in texts]
     except msgspec.DecodeError as error:
-        raise PromotionRefused(
-            "the signatures of a promotion record cannot be read", got=str(error)
-        ) from error
+        raise PromotionRefused("the signatures of a record cannot be read", got=str(error)) from error
     return SignedRecord(record, tuple(chain(*read)))

@@ -50,12 +50,8 @@ def sign_message(message: AnyMessage, key: SigningKey) -> bytes:
 def read_signed_message(data: bytes, partners: Partners, now: datetime, where: str = "") -> SignedMessage:
     """Read an envelope from outside; raise `MessageFault` if it is contradictory, expired, or not signed by its author."""
     if len(data) > MAX_MESSAGE_BYTES:
-        raise MessageFault(
-            "a message is too large",
-            where=where,
-            got=f"{len(data):,} bytes",
-            expected=f"at most {MAX_MESSAGE_BYTES:,}",
-        )
+        got, expected = f"{len(data):,} bytes", f"at most {MAX_MESSAGE_BYTES:,}"
+        raise MessageFault("a message is too large", where=where, got=got, expected=expected)
     try:
         envelope = Envelope.read(data)
         message = decode_statement(envelope.payload)

@@ -62,9 +62,7 @@ class SignedRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def to_envelope(self) -> dict[str, Any]:
         """Return the DSSE envelope as plain values."""
-        envelope = Envelope(PAYLOAD_TYPE, self.build_statement(), self.signatures)
-        plain: dict[str, Any] = msgspec.to_builtins(envelope)
-        return plain
+        return dict(msgspec.to_builtins(Envelope(PAYLOAD_TYPE, self.build_statement(), self.signatures)))
 
     @classmethod
     def from_envelope(cls, envelope: Envelope) -> "SignedRecord":
@@ -76,11 +74,8 @@ class SignedRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise PromotionRefused("a signed record cannot be read", got=str(error)) from error
         signed = cls(record, envelope.signatures)
         if envelope.payload_type != PAYLOAD_TYPE or signed.build_statement() != envelope.payload:
-            raise PromotionRefused(
-                "a signed statement is not that of its promotion record",
-                where=record.title,
-                todo="publish again",
-            )
+            what = "a signed statement is not that of its promotion record"
+            raise PromotionRefused(what, where=record.title, todo="publish again")
         return signed
 
 
