@@ -35,14 +35,7 @@ from models.fitting.baselines import RandomOrder
 Keys = NDArray[np.uint64]
 MINIMAL_COLUMNS = ("consignment_id", "channel", "received_at", "cancelled_at")
 """Columns that the trainer needs of consignments without features."""
-PENDING_COLUMNS = (
-    "consignment_id",
-    "selected_by",
-    "selection_probability",
-    "selected_at",
-    "operation",
-    "office",
-)
+PENDING = ("consignment_id", "selected_by", "selection_probability", "selected_at", "operation", "office")
 """What is known of a chosen consignment before its inspection."""
 NO_ROWS = np.empty((0, 0), dtype=np.float32)
 OUTCOME, CANCELLATION = range(2)
@@ -202,7 +195,7 @@ def select_outcomes_as_of(outcomes: Sequence[Outcome], as_of: datetime) -> list[
     for outcome in outcomes:
         chosen = outcome.selected_at
         if outcome.consignment_id not in known and chosen is not None and to_us(chosen) <= us:
-            kept = {name: getattr(outcome, name) for name in PENDING_COLUMNS}
+            kept = {name: getattr(outcome, name) for name in PENDING}
             waiting.setdefault(outcome.consignment_id, Outcome(**kept, status="inspected", result="pending"))
     return [*seen, *waiting.values()]
 

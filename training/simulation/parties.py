@@ -124,11 +124,8 @@ class SimulatedParties:
                 self._texts[name] = np.concatenate([texts, np.full(extra, "", dtype=object)])
             for name in NUMBER_COLUMNS:
                 values = getattr(self, name)
-                setattr(
-                    self,
-                    name,
-                    np.concatenate([values, np.zeros_like(values, shape=(extra, *values.shape[1:]))]),
-                )
+                room = np.zeros_like(values, shape=(extra, *values.shape[1:]))
+                setattr(self, name, np.concatenate([values, room]))
         return np.arange(first, self.size)
 
     def _assign_texts(self, draws: Draws, ids: Ints, place: Parameters, culture: Parameters) -> None:
