@@ -17,7 +17,7 @@ from models.signatures.keys import SigningKey, VerifyingKey
 MAY = {"approver": "may approve", "evaluator": "may sign evidence"}
 Role = Literal["approver", "evaluator"]
 KEY = option("File of the private key. Default: approver.key in the state directory.")
-EVIDENCE_KEY = option("File of the private key of whom signs the evidence of the run. Default: not signed.")
+EVIDENCE_KEY = option("File of the private key that signs the evidence of the run. Default: not signed.")
 ROLE = option("An approver signs promotions and evidence, an evaluator only evidence.", "approver")
 
 
