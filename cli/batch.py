@@ -12,7 +12,7 @@ from cli import options
 from cli.stores import create_batch_pseudonyms, load_pseudonyms
 from cli.tables import GivenTables
 from cli.verb import OptionGroup, Progress
-from consignments.errors import BadInput, FileFault
+from consignments.errors import BadInput, explain_failure
 from consignments.files.part_manifest import identify_tables
 
 if TYPE_CHECKING:
@@ -119,11 +119,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class BatchWork:
-    """The work of a batch: it computes a row for each given consignment.
+    """The work of a batch: it computes a row for each given consignment, and counts the values of the column `counted`.
 
     `run` states what the result depends on besides the tables; only the same run continues an interrupted one. `open_inputs` receives
     whether a kept state is continued. `build_finish` builds the function from a chunk of features to result rows.
-    `counted` is a column whose values are counted.
     """
 
     tables: GivenTables
@@ -160,10 +159,8 @@ def count_values(folder: Path, column: str) -> Counter[str]:
 
     counts: Counter[str] = Counter()
     for path in sorted(folder.glob("*.parquet")):
-        try:
+        with explain_failure("cannot be read", path):
             found = parquet.read_table(path, columns=[column]).column(column).value_counts()
-        except OSError as error:
-            raise FileFault("cannot be read", where=str(path), got=str(error).splitlines()[0]) from error
         counts.update({each["values"].as_py(): each["counts"].as_py() for each in found})
     return counts
 

@@ -1,9 +1,8 @@
 """The types of options, and the options that several verbs share, each defined once as the default of a parameter (`cli.verb`)."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import click
 
@@ -12,26 +11,6 @@ from consignments.errors import BadInput
 
 HARD_SETS = ("brazil", "canada", "emirates", "japan", "kazakhstan", "newzealand", "southafrica", "sweden")
 PREVALENCES = ("realistic", "enriched", "operation", *(f"hard:{name}" for name in HARD_SETS))
-
-
-def check_table(path: Path) -> None:
-    """Raise `FileFault` before the work begins if no table can be written there."""
-    from consignments.files.table_writers import refuse_unwritable
-
-    refuse_unwritable(path)
-
-
-def check_parts(path: Path) -> None:
-    """Check the place of a table as `check_table` does; a name without a suffix is a folder of parts."""
-    if path.suffix:
-        check_table(path)
-
-
-def check_page(path: Path) -> None:
-    """Raise `FileFault` before the work begins if no page can be written there."""
-    from consignments.files.table_writers import refuse_unwritable
-
-    refuse_unwritable(path, "page", (".html",))
 
 
 def require_one(where: str, **given: Any) -> None:
@@ -47,24 +26,30 @@ def require_one(where: str, **given: Any) -> None:
 
 
 class NewPath(click.Path):
-    """The place of what is written: it is checked, and a shell completes it."""
+    """The place of a table, of parts (a name without a suffix) or of a page: checked before the work begins, and completed by a shell."""
 
-    def __init__(self, check: Callable[[Path], None]) -> None:
+    def __init__(self, what: Literal["table", "parts", "page"]) -> None:
         super().__init__(path_type=Path)
-        self._check = check
+        self._what = what
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """Convert the text of a place where something can be written."""
+        """Convert the text of a place; raise `FileFault` if nothing can be written there."""
+        from consignments.files.table_writers import refuse_unwritable
+
         del param, ctx
-        self._check(Path(value))
-        return Path(value)
+        path = Path(value)
+        if self._what == "page":
+            refuse_unwritable(path, "page", (".html",))
+        elif self._what == "table" or path.suffix:
+            refuse_unwritable(path)
+        return path
 
 
 PATH = click.Path(path_type=Path)
 Table = Annotated[Path, PATH, "T"]
-NewTable = Annotated[Path, NewPath(check_table), "T"]
-NewParts = Annotated[Path, NewPath(check_parts), "T|DIR"]
-NewPage = Annotated[Path, NewPath(check_page), "FILE.html"]
+NewTable = Annotated[Path, NewPath("table"), "T"]
+NewParts = Annotated[Path, NewPath("parts"), "T|DIR"]
+NewPage = Annotated[Path, NewPath("page"), "FILE.html"]
 Folder = Annotated[Path, click.Path(file_okay=False, path_type=Path), "DIR"]
 TomlFile = Annotated[Path, PATH, "FILE.toml"]
 ModelUri = Annotated[str, click.STRING, "URI"]

@@ -86,12 +86,8 @@ class GivenTables:
         first = self.open_source(self.consignments, record, progress)
         past = self.open_source(self.history, record, progress)
         assert first is not None
-        return FeatureInputs(
-            consignments=first,
-            outcomes=self.read_table(self.outcomes, Outcome),
-            alerts=self.read_table(self.alerts, Alert),
-            history=() if past is None else (past,),
-        )
+        events = self.read_table(self.outcomes, Outcome), self.read_table(self.alerts, Alert)
+        return FeatureInputs(first, () if past is None else (past,), *events)
 
     def _report(self, report: "ReadReport", rejects: "tuple[Reject, ...]") -> None:
         from consignments.validation import write_rejects

@@ -45,6 +45,7 @@ MAX_FILES = 64
 MAX_BUNDLE_BYTES = 256 * 1024 * 1024
 MAX_EXAMPLES = 1000
 CONTRIBUTION_TOLERANCE = 1e-9
+FETCH_AGAIN = "fetch the bundle again, or train again"
 
 FitKind = Literal["evaluation", "final"]
 UNREGISTERED = "unregistered"  # version of a bundle that was not fetched from a registry
@@ -274,8 +275,12 @@ def _read_verified_files(directory: Path) -> dict[str, bytes]:
         _refuse("the bundle is incomplete", str(directory), expected=", ".join(absent))
     manifest = _decode(files[MANIFEST], _Manifest, MANIFEST)
     if manifest.format != FORMAT_VERSION:
-        got, expected = str(manifest.format), str(FORMAT_VERSION)
-        _refuse("a bundle of another format", MANIFEST, got=got, expected=expected)
+        got, expected, todo = (
+            str(manifest.format),
+            str(FORMAT_VERSION),
+            "train the model again with this version",
+        )
+        _refuse("a bundle of another format", MANIFEST, got=got, expected=expected, todo=todo)
     # Only this form is accepted, so that every changed byte is detected.
     if _encode(manifest) != files[MANIFEST]:
         _refuse("the manifest was altered", MANIFEST)
@@ -358,7 +363,5 @@ def _decode_array(data: bytes, name: str) -> NDArray[Any]:
     return array
 
 
-def _refuse(what: str, where: str, *, got: str = "", expected: str = "") -> NoReturn:
-    raise BundleRefused(
-        what, where=where, got=got, expected=expected, todo="fetch the bundle again, or train again"
-    )
+def _refuse(what: str, where: str, *, got: str = "", expected: str = "", todo: str = FETCH_AGAIN) -> NoReturn:
+    raise BundleRefused(what, where=where, got=got, expected=expected, todo=todo)

@@ -7,7 +7,6 @@ from datetime import datetime
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from cli.options import JOBS, REJECTS, STRICT, Count, NewTable, TomlFile, require_one
 from cli.verb import Progress, Result, argument, option, verb
@@ -17,10 +16,6 @@ from consignments.messages.parsed import StateRow
 from consignments.messages.post.drafting import draft_mapping
 from consignments.messages.post.mapping import load_mapping, load_mappings
 from consignments.offices import OfficeTable, complete_office
-
-if TYPE_CHECKING:
-    from consignments.messages.reports import MessageReport
-    from consignments.messages.spool import Spool
 
 READING_VERSION = "6"
 """Version of the temporary file: a run continues only with a file of the same version."""
@@ -91,12 +86,15 @@ def read(
     something = bool(len(spool.rows) or report.states or report.ignored or report.repeats)
     if report.rejected and (strict or not something):
         what = "invalid messages with --strict" if something else "no valid message"
-        fault = _build_fault(what, spool, report, rejects)
+        first = next(spool.read_rejects())
+        given = sum(sum(batch.messages.values()) for batch in spool.read_batches())
+        more = f", and {report.rejected - 1:,} more" if report.rejected > 1 else ""
+        got = f"{report.rejected:,} of {given:,} messages rejected ({first.place}: {first.reason}{more})"
+        see = "add --rejects FILE to see" if rejects is None else f"see {rejects} for"
         spool.close(remove=True)
-        raise fault
-    write_chunks(
-        build_table(spool, linker, report, partial(complete_office, office=office, table=table)), out
-    )
+        raise FileFault(what, got=got, todo=f"{see} each message and its reason")
+    complete = partial(complete_office, office=office, table=table)
+    write_chunks(build_table(spool, linker, report, complete), out)
     if events is not None:
         write_table(build_frame(states, StateRow), events)
     spool.close(remove=True)
@@ -124,12 +122,3 @@ def _draft_mapping(samples: Sequence[Path], out: Path) -> Result:
     text = f"{draft.text}\n{len(guesses)} columns, {unsure} notes of what is unsure; {len(draft.unused)} elements are not used"
     values = {"out": str(out), "guesses": guesses, "unused": [name for name, _ in draft.unused]}
     return Result(values, f"{text} -> {out}\nCorrect the file, and read the messages with --mapping {out}")
-
-
-def _build_fault(what: str, spool: "Spool", report: "MessageReport", rejects: Path | None) -> FileFault:
-    first = next(spool.read_rejects())
-    messages = sum(sum(batch.messages.values()) for batch in spool.read_batches())
-    more = f", and {report.rejected - 1:,} more" if report.rejected > 1 else ""
-    got = f"{report.rejected:,} of {messages:,} messages rejected ({first.place}: {first.reason}{more})"
-    see = "add --rejects FILE to see" if rejects is None else f"see {rejects} for"
-    return FileFault(what, got=got, todo=f"{see} each message and its reason")

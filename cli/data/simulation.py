@@ -38,9 +38,7 @@ def simulate(
     operation    1 in 200    2 %        small worlds with detections
     hard:SET     1 in 370    2 %        other countries and spellings, careful networks
 
-    In the first 120 days, fixed rules select the inspections. After that, a model and officers also select. In a later
-    period of 21 days, partners send alerts and the capacity is doubled. It begins on day 270, or after 75 % of the days if
-    this is earlier (preset `operation`: 35 %). docs/simulator.md lists the assumptions and the limits. Next, run "npsrisk train".
+    docs/simulator.md has the phases of the operation, the assumptions and the limits. Next, run "npsrisk train".
 
     \b
     Examples:

@@ -1,9 +1,7 @@
 """The verb that shows links between consignments: trace."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 import click
 
@@ -12,10 +10,6 @@ from cli.stores import create_batch_pseudonyms, open_log, open_vault
 from cli.tables import GivenTables, table_options, to_bound_us
 from cli.verb import Progress, Result, argument, option, verb
 from consignments.errors import BadInput
-
-if TYPE_CHECKING:
-    from features.links.report import ReadConsignments
-    from features.links.trace import LinkTable
 
 
 @verb
@@ -47,41 +41,32 @@ def trace(
     npsrisk trace RB123456785GB --as-of 2024-03-20
     npsrisk trace RB123456785GB --consignments c.parquet --outcomes o.parquet
     """
+    from cli.data.link_tables import LinkTableReader
+    from consignments.records import Consignment
     from features.links.report import TraceReport, read_values
     from features.links.trace import TraceLimits, trace_links
 
     limits = TraceLimits(depth, max_consignments)
     if max_sharing is not None:
         limits = limits._replace(sharing=max_sharing)
-    with _open_links(tables, jobs, progress) as (table, read):
+    given = tables.list_sources()
+    if given and tables.consignments is None:
+        got, expected = (
+            f"--{next(iter(given))}",
+            "--consignments as well, or no table, to trace in the event log",
+        )
+        raise BadInput("the consignment table is missing", where="options", got=got, expected=expected)
+    with nullcontext() if given else open_log() as log:
+        if log is None:
+            reader = LinkTableReader(tables.open_sources(Consignment, progress))
+            table, read = reader.read(jobs, progress), reader.read_consignments
+        else:
+            from operation.logged_links import LoggedLinks
+
+            links = LoggedLinks(log, open_vault(), create_batch_pseudonyms())
+            table, read = links.read(progress), links.read_consignments
+            for reason, count in links.unread.items():
+                click.echo(f"{count:,} consignments were left out of the links: {reason}", err=True)
         found = trace_links(table, consignment_id, to_bound_us(as_of), limits)
         report = TraceReport(found, read_values(found, read) if personal else ())
     return Result(report.to_dict(), report.to_text())
-
-
-@contextmanager
-def _open_links(
-    tables: GivenTables, jobs: int, progress: Progress
-) -> "Iterator[tuple[LinkTable, ReadConsignments]]":
-    """Open the links of the given tables, or of the event log if no table is given."""
-    if tables.consignments is not None:
-        from cli.data.link_tables import LinkTableReader
-        from consignments.records import Consignment
-
-        reader = LinkTableReader(tables.open_sources(Consignment, progress))
-        yield reader.read(jobs, progress), reader.read_consignments
-        return
-    if given := tables.list_sources():
-        got, expected = (
-            f"--{next(iter(given))}",
-            "--consignments T as well, or no table, to trace in the event log",
-        )
-        raise BadInput("the consignment table is missing", where="options", got=got, expected=expected)
-    from operation.logged_links import LoggedLinks
-
-    with open_log() as log:
-        links = LoggedLinks(log, open_vault(), create_batch_pseudonyms())
-        table = links.read(progress)
-        for reason, count in links.unread.items():
-            click.echo(f"{count:,} consignments were left out of the links: {reason}", err=True)
-        yield table, links.read_consignments

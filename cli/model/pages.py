@@ -124,12 +124,6 @@ def drift(
     run_id = log_run(
         build_drift_record(found, page, chosen), tracking_uri=read_settings().mlflow_tracking_uri
     )
-    values = {
-        "out": str(out),
-        "run_id": run_id,
-        "verdict": found.verdict,
-        "reasons": found.reasons,
-        "notes": found.notes,
-        "metrics": found.flatten_metrics(),
-    }
+    values = {"out": str(out), "run_id": run_id, "metrics": found.flatten_metrics()}
+    values |= {name: getattr(found, name) for name in ("verdict", "reasons", "notes")}
     return Result(values, f"{summarize_drift(found)}\n-> {out}, run {run_id}")

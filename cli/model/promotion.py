@@ -79,12 +79,9 @@ def compare(
     )
     found = versions.compare(traffic, tables.read_table(decisions, LoggedDecision), jobs, progress)
     run_id, review = comparison_report.log_comparison(registry, found, first, second, signer, approvers)
-    values = {
-        "run_id": run_id,
-        "verdict": found.verdict,
-        "metrics": found.flatten_metrics(),
-        "differences": {name: gain.to_row() for name, gain in found.pair.gains.items()},
-    }
+    differences = {name: gain.to_row() for name, gain in found.pair.gains.items()}
+    values = {"run_id": run_id, "verdict": found.verdict, "differences": differences}
+    values["metrics"] = found.flatten_metrics()
     summaries = (comparison_report.summarize_comparison, comparison_report.describe_scores)
     lines = [
         *(each(found, first.title, second.title) for each in summaries if review is None),
@@ -115,10 +112,8 @@ def gate(
     version in MLflow, and changes nothing else.
 
     If you give the tables of the training run, the verb repeats that run, which takes as long as training. Both fits must then be
-    equal byte for byte. Without the tables this rule is not checked.
-
-    The figures are computed from the stored scores of the run and of the comparison. An approver or evaluator must have signed
-    these (train --key, compare --key), or the tables must be given. Metrics in MLflow count for nothing.
+    equal byte for byte. Else this is not checked, and an approver or evaluator must have signed the stored scores of the run and
+    of the comparison (train --key, compare --key). Metrics in MLflow count for nothing.
 
     If there is a champion, first run "npsrisk compare". Next, run "npsrisk promote". Exit code 1 if a rule stands against it.
 

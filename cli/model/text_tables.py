@@ -17,9 +17,7 @@ MAX_ROWS = 10
 MIN_WIDTH, MAX_WIDTH = 100, 160
 """Limits of the width of the table of rules in characters. Between them it is as wide as the terminal."""
 GAP = "  "
-TRIAL_NOTE = (
-    "worth: rank score of the positives at the rolling origins; the first trial is your configuration"
-)
+TRIAL_NOTE = "worth: rank score of the positives at the rolling origins; the first trial is yours"
 ABLATION_NOTE = "loss without it at the rolling origins, with its 95 % interval"
 
 
