@@ -27,6 +27,7 @@ from features import batch
 from features.alerts.alerts import Alerts
 from features.goods.goods import prepare_kernel
 from features.history.kept_state import StateRun
+from features.history.kernels import Keys, Longs, Rows
 from features.history.ordering import ArrivalEvents, Outcomes
 from features.history.table import History
 from features.history.table_fold import TableFold
@@ -49,9 +50,6 @@ MAX_BLOCK_ROWS = 100_000
 """Maximum number of rows that are held together because they are not in the order of history."""
 LARGE_TABLE_ROWS = 1_000_000
 Mask = NDArray[np.bool_]
-Rows = NDArray[np.float32]
-Keys = NDArray[np.uint64]
-Longs = NDArray[np.int64]
 
 log = logging.getLogger("npsrisk")
 

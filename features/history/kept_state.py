@@ -24,7 +24,7 @@ from consignments.errors import BadInput
 from consignments.timestamps import NO_TIME, US_PER_DAY, to_datetime
 from features.history import ordering
 from features.history.kept_table import sort_table
-from features.history.kernels import REMEMBERED_DAYS, RESULTS, HistoryArrays
+from features.history.kernels import REMEMBERED_DAYS, RESULTS, HistoryArrays, Keys, Longs
 from features.history.keys import KEYS_VERSION, KeyKind
 from features.history.pseudonyms import Pseudonyms
 from features.history.states import NO_SEQUENCE, NOT_FINAL, CountedState
@@ -37,8 +37,6 @@ SEGMENT_ROWS = 1 << 19
 """States of a segment, except the last one of a batch: they are sorted in memory, some 190 bytes each."""
 CONSIGNMENT = "consignment"
 """Kind of the number of an identifier, apart from the kinds of history keys."""
-Longs = NDArray[np.int64]
-Keys = NDArray[np.uint64]
 Rows = NDArray[Any]
 
 STATE = np.dtype("<i4,<i4,i1,?,?,?,i1,<i8,<i8,<i8,<i8")

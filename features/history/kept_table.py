@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from consignments.errors import ServiceFault
 from features.history import kernels
-from features.history.kernels import HistoryArrays, Words
+from features.history.kernels import HistoryArrays, Longs, Words
 
 FORMAT_VERSION = 4
 """4: keys are linked to networks."""
@@ -23,7 +23,6 @@ PART_KEYS = 1 << 20
 """Keys that are sorted and copied at a time."""
 MAX_STORE_SIZE = 2**31 - 1
 """Maximum size of a store, because blocks are addressed by an int32."""
-Longs = NDArray[np.int64]
 
 
 def build_state(today: int, heads: int, days: int, counterparts: int, founded: Longs | int = 0) -> Longs:

@@ -17,11 +17,9 @@ from numpy.typing import NDArray
 from consignments.timestamps import NO_TIME, US_PER_DAY
 from features.history import ordering
 from features.history.fold import Change, EventChunk, build_steps, find_latest_days
-from features.history.kernels import NO_DAY, Keys, Rows, Steps
+from features.history.kernels import NO_DAY, Keys, Longs, Rows, Steps
 from features.history.states import CountedState, CountedStates, KeyStep
 from features.history.table import History
-
-Longs = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

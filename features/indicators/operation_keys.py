@@ -41,8 +41,6 @@ class _KeyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class OperationKey:
     """The key of one operation: its secret of 32 random bytes, and the end of the operation, from which on it makes no indicators.
 
-    Examples
-    --------
     >>> key = OperationKey("EXAMPLE", bytes(32))
     >>> key.compute("phone", "exact", "82101234567") == key.compute("email", "exact", "82101234567")
     False

@@ -19,17 +19,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from consignments.columns import normalize_names
 from consignments.errors import BadInput, UnknownName
 from consignments.timestamps import to_datetime
 from consignments.versions import mark_late_versions
 from features.history import ordering
-from features.history.kernels import RESULTS
+from features.history.kernels import RESULTS, Longs
 from features.history.states import NOT_FINAL
 
-Longs = NDArray[np.int64]
 NONE = -1
 MAX_SIMILAR_NAMES = 5_000
 """Maximum number of identifiers that are searched for the nearest to an unknown one."""

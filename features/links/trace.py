@@ -10,15 +10,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from consignments.timestamps import NO_TIME, US_PER_DAY, convert_us_to_day
-from features.history.kernels import HUB_ARRIVALS
+from features.history.kernels import HUB_ARRIVALS, Longs
 from features.history.ordering import ArrivalEvents, Outcomes, to_arrow_strings
 from features.links.identifiers import ADDRESS, LINK_IDENTIFIERS, NAME_AND_ADDRESS, LinkNumbers
 from features.links.known import NONE, KnownConsignments, find_known
 
-Longs = NDArray[np.int64]
 WINDOW_DAYS = 365
 NO_RESULT = "no_result"
 """Result of a selected consignment that was never presented, or whose outcome has no result."""

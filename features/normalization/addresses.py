@@ -55,8 +55,6 @@ def normalize_address(
 ) -> str:
     """Normalize a postal address to country, postcode (else city), and its sorted words in normal form.
 
-    Examples
-    --------
     >>> normalize_address("45 Teheran-ro, 101-1203", "Seoul", "06232", "KR")
     'KR|06232|101-1203 45 ro teheran'
     >>> normalize_address("Flat 3, 12 Harbour Street", "London", "E1 6AN", "GB")
@@ -84,8 +82,6 @@ def find_door(address: str) -> str:
 
     A post box, and a street without a number, are no door: strangers share them.
 
-    Examples
-    --------
     >>> find_door("GB|e16an|12 apt3 harbour st"), find_door("GB|e16an|pobox12")
     ('GB|e16an|12|ha', '')
     """

@@ -14,8 +14,6 @@ _CACHED_ADDRESSES = 1 << 14
 def normalize_email(email: str | None) -> str:
     """Normalize an e-mail address: lower case, no +tags, and no dots if the provider ignores them.
 
-    Examples
-    --------
     >>> normalize_email("J.Doe+shop@Googlemail.com")
     'jdoe@gmail.com'
     """

@@ -25,8 +25,6 @@ NON_DIGITS = bytes(code for code in range(256) if not 48 <= code < 58)
 def fold_to_ascii(text: str) -> str:
     """Convert text of any script to lower-case ASCII letters with single spaces.
 
-    Examples
-    --------
     >>> fold_to_ascii("  Straße  №5"), fold_to_ascii("Москва")
     ('strasse no5', 'moskva')
     """

@@ -29,8 +29,6 @@ _CACHED_NAMES = 1 << 14
 def normalize_name(name: str | None) -> str:
     """Normalize the name of a person or firm; '' if it is missing.
 
-    Examples
-    --------
     >>> normalize_name("KIM, Min-su") == normalize_name("Mr Minsu Kim"), normalize_name("Su-min Kim") == normalize_name("Min-su Kim")
     (True, False)
     """

@@ -54,8 +54,6 @@ _CACHED_NUMBERS = 1 << 14
 def normalize_phone(phone: str | None, country: str | None) -> str:
     """Normalize a number to `+`, calling code and national digits; '' if there is none.
 
-    Examples
-    --------
     >>> normalize_phone("010-5550-1234", "KR"), normalize_phone("0082 (0)10 5550 1234", None)
     ('+821055501234', '+821055501234')
     """

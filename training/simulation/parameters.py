@@ -62,8 +62,6 @@ def load_parameters(path: Path | None = None, preset: str = "") -> SimulationPar
     The tables of a TOML file at `path` replace entries of the default world, and as a whole those that its list `replaced` names. The preset
     `hard:SET` loads the tables of that set before, `hard` the first set; others change nothing. Raises `FileFault`, `UnknownName` or `BadSetting`.
 
-    Examples
-    --------
     >>> load_parameters().laboratory.never
     0.04
     """

@@ -24,8 +24,6 @@ TERMS = {"prepaid": "PP", "collect": "CC"}
 def write_fhl(record: Consignment) -> bytes:
     """Write a house.
 
-    Examples
-    --------
     >>> print(write_fhl(Consignment("180-12345675/H1", "air_cargo", description="tea", route="PVG>ICN", pieces=2.0)).decode())
     FHL/5
     MBI/180-12345675PVGICN
@@ -43,8 +41,6 @@ def write_fhl(record: Consignment) -> bytes:
 def to_imp_text(text: str) -> str:
     """Convert a text to the characters of Cargo-IMP.
 
-    Examples
-    --------
     >>> to_imp_text("Straße 5/7, Zürich")
     'STRASSE 5 7 ZURICH'
     """

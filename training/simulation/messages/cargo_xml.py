@@ -23,8 +23,6 @@ Element = etree._Element
 def write_cargo_xml(record: Consignment) -> bytes:
     """Write a consignment as one message.
 
-    Examples
-    --------
     >>> b"HouseWaybill" in write_cargo_xml(Consignment("180-12345675/H1", "air_cargo", description="tea"))
     True
     """

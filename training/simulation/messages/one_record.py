@@ -22,8 +22,6 @@ JsonObject = dict[str, Any]
 def write_one_record(c: Consignment) -> bytes:
     """Write a consignment as a JSON-LD document.
 
-    Examples
-    --------
     >>> document = write_one_record(Consignment("180-12345675/H1", "air_cargo", master_id="180-12345675", description="tea"))
     >>> msgspec.json.decode(document)["cargo:waybillNumber"]
     'H1'

@@ -17,8 +17,6 @@ PARTY_FIELDS = ("Name", "AddressLine1", "City", "ZIP", "CountryCd", "Telephone",
 def write_postal(c: Consignment) -> bytes:
     """Write a consignment in the flat postal schema.
 
-    Examples
-    --------
     >>> write_postal(Consignment("RB123456785GB", "postal", sender_name="A. Smith", nature="gift"))
     b'{"ItemId":"RB123456785GB","NatureTypeCd":"31","SenderName":"A. Smith"}'
     """
