@@ -20,6 +20,11 @@ MAX_SHARING = 50
 VALID_DAYS = 90
 """Default validity of a warning, and of the indicators of a seizure."""
 MAX_COVER_CHARACTERS = 100
+FACTS_OF_WARNING = (
+    *("author", "issued_at", "expires_at", "handling", "operation"),
+    *("substance_family", "departure_country", "cover", "hs_code"),
+)
+"""Facts of a seizure that its warning has too."""
 
 
 class DraftOptions(NamedTuple):
@@ -91,19 +96,8 @@ def draft_warning(seizure: Seizure) -> Warning | None:
     """Draft a warning from the facts of a seizure, without its indicators; None if it has no departure, HS code or cover."""
     if not (seizure.departure_country or seizure.hs_code or seizure.cover):
         return None
-    return Warning(
-        message_id=f"W-{seizure.case_reference}",
-        author=seizure.author,
-        issued_at=seizure.issued_at,
-        expires_at=seizure.expires_at,
-        handling=seizure.handling,
-        operation=seizure.operation,
-        substance_family=seizure.substance_family,
-        departure_country=seizure.departure_country,
-        cover=seizure.cover,
-        hs_code=seizure.hs_code,
-        text=_describe_seizure(seizure),
-    )
+    facts = {name: getattr(seizure, name) for name in FACTS_OF_WARNING}
+    return Warning(message_id=f"W-{seizure.case_reference}", text=_describe_seizure(seizure), **facts)
 
 
 def _describe_seizure(seizure: Seizure) -> str:
