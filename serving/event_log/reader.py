@@ -35,6 +35,7 @@ Progress = Callable[[str, int, int], None]
 DIGEST_BYTES = 8
 PAGE_ENTRIES = 2_000
 BATCH_ENTRIES = 20_000
+MAX_SEQUENCE = (1 << 63) - 1
 NOT_IN_HISTORY = frozenset({"features", "reasons"})
 
 
@@ -134,8 +135,8 @@ class LogReader:
 
     def read_page(self, kind: Kind, after: int, limit: int, without: Sequence[str] = ()) -> list[Event]:
         """Read the first entries of a kind after a sequence number, in order."""
-        rows = self._fetch_page(list_columns(frozenset(without)), after, None, (kind,), limit)
-        return self._decode(rows)
+        pages = self._fetch_pages(list_columns(frozenset(without)), after, None, (kind,), limit)
+        return self._decode(next(pages, ()))
 
     def read_event(self, sequence: int) -> Event:
         """Read one entry."""
@@ -154,21 +155,21 @@ class LogReader:
         left_out = frozenset(without)
         query = self._named.get(left_out)
         if query is None:
-            digest: sa.BindParameter[int] = sa.bindparam("digest", 0, sa.BigInteger)
-            named = sa.select(*list_columns(left_out)).where(ENTRIES.c.digest == digest)
-            query = self.queries.compile(named.order_by(ENTRIES.c.sequence), fixed=False)
-            self._named[left_out] = query
-        found = self.queries.fetch_compiled(query, digest=self.compute_digest(consignment_id))
-        return self._choose(found, {consignment_id}, until)
+            digest, limit = (sa.bindparam(name, 0, sa.BigInteger) for name in ("digest", "until"))
+            named = select_entries(list_columns(left_out), until=limit).where(ENTRIES.c.digest == digest)
+            query = self._named[left_out] = self.queries.compile(named, fixed=False)
+        last = MAX_SEQUENCE if until is None else until
+        found = self.queries.fetch_compiled(query, digest=self.compute_digest(consignment_id), until=last)
+        return self._choose(found, {consignment_id})
 
     def read_events_of(
         self, consignment_ids: Sequence[str], until: int | None = None, without: Sequence[str] = ()
     ) -> list[Event]:
         """Read the entries of some consignments, in order; the parameters are those of `read_consignment_events`."""
         digests = [*map(self.compute_digest, consignment_ids)]
-        query = sa.select(*list_columns(frozenset(without)))
+        query = select_entries(list_columns(frozenset(without)), until=until)
         found = self.queries.fetch_among(query, ENTRIES.c.digest, digests)
-        return self._choose(sorted(found, key=_get_sequence), set(consignment_ids), until)
+        return self._choose(sorted(found, key=_get_sequence), set(consignment_ids))
 
     def read_scored(
         self, from_us: int, until_us: int, until: int, without: Sequence[str] = ()
@@ -239,27 +240,21 @@ class LogReader:
         self, columns: Sequence[Any], after: int, until: int | None, kinds: Sequence[Kind], size: int
     ) -> Iterator[Sequence[Any]]:
         """Fetch entries in order, some at a time; the first column is the sequence number."""
-        while rows := self._fetch_page(columns, after, until, kinds, size):
+        begin = sa.bindparam("after", after, sa.BigInteger)
+        query = self.queries.compile(select_entries(columns, begin, until, kinds).limit(size))
+        while rows := self.queries.fetch_compiled(query, after=after):
             yield rows
             if len(rows) < size:
                 return
             after = rows[-1][0]
 
-    def _fetch_page(
-        self, columns: Sequence[Any], after: int, until: int | None, kinds: Sequence[Kind], size: int
-    ) -> list[Any]:
-        query = select_entries(columns, after, until, kinds).limit(size)
-        return self.queries.fetch_compiled(self.queries.compile(query))
-
     def _decode(self, rows: Sequence[Any]) -> list[Event]:
         return [*map(decode_row, self.terms.name_rows(rows))]
 
-    def _choose(self, rows: Sequence[Any], names: set[str], until: int | None) -> list[Event]:
-        """Decode the rows that have one of some identifiers, and not only its digest, up to the sequence number `until`."""
+    def _choose(self, rows: Sequence[Any], names: set[str]) -> list[Event]:
+        """Decode the rows that have one of some identifiers, and not only its digest."""
         place = PLACES["consignment_id"]
-        return self._decode(
-            [row for row in rows if row[place] in names and (until is None or row[0] <= until)]
-        )
+        return self._decode([row for row in rows if row[place] in names])
 
 
 def _get_sequence(row: Any) -> int:
@@ -363,7 +358,7 @@ def _leave_out(column: sa.Column[Any]) -> Any:
 
 
 def select_entries(
-    columns: Iterable[Any], after: int = 0, until: int | None = None, kinds: Sequence[Kind] = ()
+    columns: Iterable[Any], after: Any = 0, until: Any = None, kinds: Sequence[Kind] = ()
 ) -> Any:
     """Build the query for the entries of a range and of some kinds (all if empty), in order; `after` is excluded, `until` included."""
     query = sa.select(*columns).where(ENTRIES.c.sequence > after).order_by(ENTRIES.c.sequence)

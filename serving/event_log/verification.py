@@ -12,8 +12,7 @@ At a start of the service the entries are verified that the start reads:
     no snapshot                      the chain of the whole log is checked
     a snapshot of entry 200,000      the chain is checked from the hash that the snapshot holds of this entry
 
-Of many entries, another process checks the first ones while this one rebuilds the state, which takes about a third of the time of the whole
-check. Then this one checks the last ones.
+Many entries are checked by another process, while this one loads the model and rebuilds the state, which takes about as long.
 """
 
 import os
@@ -28,6 +27,7 @@ from typing import NamedTuple, Self
 import msgspec
 
 from consignments.errors import ServiceFault
+from consignments.workers import pause_garbage_collection
 from serving.event_log.databases.backend import URL_SETTING
 from serving.event_log.events import EMPTY, PLACES, Columns, hash_row
 from serving.event_log.reader import LogReader, Progress
@@ -36,8 +36,6 @@ from serving.event_log.redactions import RedactedDigest, RedactedRanges, Redacti
 HEAD_PATTERN = "[0-9a-f]{64}"
 MAX_INLINE_ENTRIES = 20_000
 """Maximum number of entries that are checked without another process, within some tenths of a second."""
-SHARE_OF_OTHER = 0.7
-"""Share of many entries that the other process checks."""
 COMMAND = [sys.executable, "-P", "-m", "serving.event_log.verification"]
 _PLAIN, _NAME = (PLACES[name] for name in ("plain", "consignment_id"))
 
@@ -164,13 +162,12 @@ class StartCheck:
         self._log, self._url = log, url
         self._until = log.last_sequence
         self._after = min(after, self._until)
-        self._middle = self._after + int(SHARE_OF_OTHER * (self._until - self._after))
         self._finished = False
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         if self._until - self._after > MAX_INLINE_ENTRIES:
-            given = [*COMMAND, str(self._after), str(self._middle)]
+            given = [*COMMAND, str(self._after), str(self._until)]
             self._process = subprocess.Popen(given, env=os.environ | {URL_SETTING: self._url})
         return self
 
@@ -191,18 +188,18 @@ class StartCheck:
         self._finished = True
         if after < self._after:
             require_valid_chain(self._log, after, self._after)
-        if self._process is None:
+        if self._process is None or self._process.wait():  # it found a fault, or could not look
             require_valid_chain(self._log, self._after, self._until)
-            return
-        require_valid_chain(self._log, self._middle, self._until)
-        if self._process.wait():  # it found a fault, or could not look
-            require_valid_chain(self._log, self._after, self._middle)
 
 
 def main() -> None:
     """Check the chain of a range of entries of the service's log, and end with 1 if it is broken or cannot be read."""
     after, until = map(int, sys.argv[1:])
-    with suppress(ServiceFault), LogReader.open_to_read(os.environ[URL_SETTING]) as log:
+    with (
+        pause_garbage_collection(),
+        suppress(ServiceFault),
+        LogReader.open_to_read(os.environ[URL_SETTING]) as log,
+    ):
         require_valid_chain(log, after, until)
         return
     sys.exit(1)

@@ -25,7 +25,7 @@ from serving.state.state import State
 
 DATED_KINDS: tuple[Kind, ...] = (*ARRIVAL_KINDS, "outcome")
 """Kinds of entries that advance the latest day."""
-COLUMNS = ("sequence", "kind", "consignment_id", "digest", "at_us", "kinds", "keys")
+COLUMNS = ("sequence", "kind", "digest", "at_us", "kinds", "keys")
 CHUNK_ENTRIES = 100_000
 
 
@@ -68,7 +68,7 @@ class StateRebuild:
 
     def _read_chunk(self, log: LogReader, columns: Sequence[Sequence[Any]]) -> EventChunk:
         """Read the events of history among the entries with some COLUMNS, and record in index and days that they were applied."""
-        sequences, kinds, names, digests, at_us, key_kinds, packed = columns
+        sequences, kinds, digests, at_us, key_kinds, packed = columns
         dossiers, before = self.state.dossiers, self.state.today
         kind, named = np.array(kinds), np.array([each is not None for each in digests], dtype=bool)
         arrives = np.isin(kind, ARRIVAL_KINDS)
@@ -79,9 +79,7 @@ class StateRebuild:
         tags = dossiers.index.shorten_digests(known)
         alone = self._mark_single(tags) & arrives[named]
         followed = np.flatnonzero(named)[~alone].tolist()
-        changes = self._build_changes(
-            log, [sequences[place] for place in followed], [names[place] for place in followed], tags[~alone]
-        )
+        changes = self._build_changes(log, [sequences[place] for place in followed], tags[~alone])
         dossiers.index.add_all(tags, today[named])
         for place in np.flatnonzero(np.diff(today, prepend=before)).tolist():
             dossiers.days.record(sequences[place], int(today[place]))
@@ -97,15 +95,14 @@ class StateRebuild:
         once: NDArray[np.bool_] = times[inverse] == 1
         return once & ~self.state.dossiers.index.may_contain_each(tags, self.state.today)
 
-    def _build_changes(
-        self, log: LogReader, sequences: Sequence[int], names: Sequence[str], tags: Tags
-    ) -> list[Change]:
+    def _build_changes(self, log: LogReader, sequences: Sequence[int], tags: Tags) -> list[Change]:
         """Look up the consignments of some entries, and return what each entry does to the state of its consignment."""
         dossiers = self.state.dossiers
+        events = [*map(decode_row, log.read_places(sequences, NOT_IN_HISTORY))]
+        names = [event.consignment_id for event in events if event.consignment_id is not None]
         tag_of = dict(zip(names, tags.tolist(), strict=True))
         of_names = np.array(list(tag_of.values()), dtype=np.uint64)
         found = dossiers.look_up_all([*tag_of], of_names, self.state.today)
-        events = map(decode_row, log.read_places(sequences, NOT_IN_HISTORY))
         return [
             partial(dossiers.count_event, found[name], event)
             for name, event in zip(names, events, strict=True)
