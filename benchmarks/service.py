@@ -23,7 +23,7 @@ from consignments.files.table_writers import write_table
 from consignments.records import Consignment
 
 T = TypeVar("T")
-SERVER_CORE, CLIENT_CORE = 0, (os.cpu_count() or 1) - 1
+SERVER_CORES, CLIENT_CORE = (0,), (os.cpu_count() or 1) - 1
 SERVE = [NPSRISK, "serve", "--port", "{port}"]
 READY, SCORES = "/health/ready", "/v1/scores"
 LIST_ROWS = 1_000
@@ -32,12 +32,12 @@ WARM_CONNECTIONS, WARM_SECONDS = 16, 1.0
 
 
 class Server:
-    """A server process on a core; `ready_seconds` is the time from its start to its first good answer."""
+    """A server process on some cores; `ready_seconds` is the time from its start to its first good answer."""
 
     def __init__(
-        self, settings: Mapping[str, str], command: Sequence[str] = SERVE, core: int = SERVER_CORE
+        self, settings: Mapping[str, str], command: Sequence[str] = SERVE, cores: Sequence[int] = SERVER_CORES
     ) -> None:
-        self.settings, self.command, self.core, self.port = settings, command, core, find_free_port()
+        self.settings, self.command, self.cores, self.port = settings, command, cores, find_free_port()
         self.ready_seconds = 0.0
 
     def start(self, path: str = READY) -> "Server":
@@ -51,7 +51,7 @@ class Server:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
-            preexec_fn=lambda: os.sched_setaffinity(0, {self.core}),
+            preexec_fn=lambda: os.sched_setaffinity(0, self.cores),
         )
         self.wait(path)
         self.ready_seconds = time.monotonic() - begun

@@ -33,7 +33,7 @@ from benchmarks.client import LoadResult, open_loop, request
 from benchmarks.deployed import deploy, grow, make_world
 from benchmarks.memory import TICKS
 from benchmarks.script import format_table, parse_options, say
-from benchmarks.service import CLIENT_CORE, SCORES, SERVER_CORE, Server, build_settings, import_past, serve
+from benchmarks.service import CLIENT_CORE, SCORES, SERVER_CORES, Server, build_settings, import_past, serve
 from consignments.records import Consignment, Outcome
 
 CONNECTIONS, OUTCOME_CONNECTIONS = 200, 20
@@ -173,7 +173,7 @@ async def send_minute(server: Server, sender: Sender, state_dir: Path, per_secon
 def read_stolen_seconds() -> float:
     """Read how long the cores of server and client, on average, were given to other guests (proc_stat(5))."""
     lines = [line.split() for line in Path("/proc/stat").read_text(encoding="ascii").splitlines()]
-    ours = [line for line in lines if line[0] in {f"cpu{SERVER_CORE}", f"cpu{CLIENT_CORE}"}]
+    ours = [line for line in lines if line[0] in {f"cpu{core}" for core in (*SERVER_CORES, CLIENT_CORE)}]
     return sum(int(each[STOLEN]) for each in ours) / len(ours) / TICKS
 
 
