@@ -208,12 +208,12 @@ async def select_consignments(request: ApiRequest) -> SelectionList:
     assert isinstance(asked, SelectionRequest)
     caller, active = request.caller, request.service.active
     if not caller.may_see(asked.office):
-        raise Refusal(403, OTHER_OFFICE.reason)
+        raise build_refusal([OTHER_OFFICE])
     now_us = active.clock()
     fault = check_request(asked, now_us)
     if fault is not None:
-        raise build_refusal(fault)
+        raise build_refusal([fault])
     chosen = await build_selection_list(active, asked, now_us, caller.name)
     if isinstance(chosen, FieldError):
-        raise build_refusal(chosen)
+        raise build_refusal([chosen])
     return SelectionList(asked.office, chosen)

@@ -10,7 +10,7 @@ from serving.http.problems import Refusal, RowFault
 from serving.http.protocol.records import RecordReader, build_refusal, format_reason
 from serving.http.routing import ApiRequest, Route, route
 from serving.scoring.batching import MAX_BATCH_SIZE, yield_to_requests
-from serving.scoring.intake import OTHER_OFFICE, FieldError, PendingReceipt, Receipt
+from serving.scoring.intake import FieldError, PendingReceipt, Receipt
 from serving.scoring.recording import (
     ACTIONS,
     ALERTS,
@@ -53,7 +53,8 @@ def declare_ingestion(kind: RecordKind, summary: str, scope: Scope = "outcome") 
             return receipts(*await _record_list(request, kind, reader, found))
         taken = await request.service.recorder.record(kind, found, request.caller)
         if isinstance(taken, FieldError):
-            raise _refuse_record(taken)
+            is_unknown = taken is UNKNOWN_CONSIGNMENT
+            raise Refusal(404, format_reason(taken)) if is_unknown else build_refusal([taken])
         if taken.group is not None:
             await taken.group.wait_until_durable()
         return taken.receipt
@@ -82,19 +83,13 @@ async def _record_list(
                     groups[taken.group] = None
             else:
                 errors.append(
-                    reader.build_row_fault(taken, index) if isinstance(taken, FieldError) else taken
+                    reader.build_row_fault([taken], index) if isinstance(taken, FieldError) else taken
                 )
     for group in groups:
         await group.wait_until_durable()
     for error in errors:
         service.metrics.count("rejected_records", kind.plural, error.kind)
     return receipts, errors
-
-
-def _refuse_record(fault: FieldError) -> Refusal:
-    if fault is UNKNOWN_CONSIGNMENT:
-        return Refusal(404, format_reason(fault))
-    return Refusal(403, fault.reason) if fault is OTHER_OFFICE else build_refusal(fault)
 
 
 INGESTION_ROUTES = (

@@ -166,9 +166,9 @@ class ScoreCall:
     def __init__(self, request: ApiRequest, options: ScoreOptions) -> None:
         self._request, self.caller, self._options = request, request.caller, options
         self._service, self._active = request.service, request.service.active
-        self._offices, self._decider = self.caller.offices, request.service.decider
+        self._decider = request.service.decider
         if options.office is not None and not self.caller.may_see(options.office):
-            raise Refusal(403, OTHER_OFFICE.reason)
+            raise build_refusal([OTHER_OFFICE])
 
     @property
     def reader(self) -> RecordReader[Consignment]:
@@ -177,12 +177,9 @@ class ScoreCall:
 
     async def score_one(self, c: Consignment, begun: float) -> Score:
         """Score a consignment that is decoded since `begun`."""
-        asked = self._build_request(c)
+        asked = await self._build_request(c)
         if isinstance(asked, list):
             raise build_refusal(asked)
-        foreign = await self._decider.find_foreign(asked, self._offices)
-        if foreign is not None:
-            raise Refusal(403, foreign.reason)
         timings = self._request.call.timings
         timings.append(("read", time.perf_counter() - begun))
         await self._active.prefetch((c.consignment_id,))
@@ -201,47 +198,29 @@ class ScoreCall:
         """Score the valid members of a list, with the warnings of each if it came in a message."""
         answers, errors = list[tuple[Consignment, ScoreResult]](), list[RowFault]()
         for start in range(0, len(raws), MAX_BATCH_SIZE):
-            chunk = raws[start : start + MAX_BATCH_SIZE]
-            good = await self._read_chunk(chunk, start, errors, warnings, own=own)
+            chunk: Sequence[Any] = raws[start : start + MAX_BATCH_SIZE]
+            reader, good = self.reader, list[ScoreRequest]()
+            is_json = isinstance(chunk[0], msgspec.Raw)
+            for index, c in enumerate(reader.read_members(chunk, start) if is_json else chunk, start):
+                if isinstance(c, RowFault):
+                    errors.append(c)
+                    continue
+                asked = await self._build_request(c, warnings[index] if warnings else (), own=own)
+                if isinstance(asked, list):
+                    named = UNSET if is_json else c.consignment_id
+                    errors.append(reader.build_row_fault(asked, index, named))
+                else:
+                    good.append(asked)
             answers += await self._decider.decide(good)
         for error in errors:
             self._service.metrics.count("rejected_records", "scores", error.kind)
         return answers, errors
 
-    async def _read_chunk(
-        self,
-        chunk: Sequence[Any],
-        start: int,
-        errors: list[RowFault],
-        warnings: Sequence[Sequence[Doubt]],
-        *,
-        own: bool,
-    ) -> list[ScoreRequest]:
-        """Decode some members of a list; return the valid ones as requests, and add the faults of the others."""
-        good, reader = list[ScoreRequest](), self.reader
-        is_json = isinstance(chunk[0], msgspec.Raw)
-        decoded = reader.read_members(chunk, start) if is_json else chunk
-        for index, c in enumerate(decoded, start):
-            found = warnings[index] if warnings else ()
-            asked = c if isinstance(c, RowFault) else self._build_request(c, found, own=own)
-            if isinstance(asked, RowFault):
-                errors.append(asked)
-                continue
-            fault = (
-                asked if isinstance(asked, list) else await self._decider.find_foreign(asked, self._offices)
-            )
-            if fault is not None:
-                errors.append(reader.build_row_fault(fault, index, UNSET if is_json else c.consignment_id))
-            elif not isinstance(asked, list):
-                good.append(asked)
-        return good
-
-    def _build_request(
+    async def _build_request(
         self, c: Consignment, warnings: Sequence[Doubt] = (), *, own: bool = True
     ) -> ScoreRequest | list[FieldError]:
-        return self._decider.build_request(
-            c, self.caller, self._options.office, self._options.reasons, own=own, warnings=warnings
-        )
+        office, reasons = self._options.office, self._options.reasons
+        return await self._decider.build_request(c, self.caller, office, reasons, own=own, warnings=warnings)
 
     async def build_scores(
         self, answers: list[tuple[Consignment, ScoreResult]], *, quality: bool = False

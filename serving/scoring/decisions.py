@@ -61,7 +61,7 @@ class Decider:
     def __init__(self, active: ActiveModel, offices: WatchedFiles[OfficeTable]) -> None:
         self._active, self._offices = active, offices
 
-    def build_request(
+    async def build_request(
         self,
         c: Consignment,
         client: Client,
@@ -71,7 +71,7 @@ class Decider:
         own: bool = True,
         warnings: Sequence[Doubt] = (),
     ) -> ScoreRequest | list[FieldError]:
-        """Build the score request of a consignment, or return all that is wrong with it.
+        """Build the score request of a consignment, or return all that is wrong with it, also that it is of another office than the client.
 
         One without an office keeps that of its first decision, else gets that of the request or of the client, if it is the client's `own`,
         else that of its destination. `warnings` are those of the reader of its message.
@@ -87,18 +87,17 @@ class Decider:
         if not c.office:
             found = (office or client.only_office) if own else None
             found = found or self._offices.content.find_office(c)
-        return ScoreRequest(c, received_us, client.name, reasons, found, doubts)
+        foreign = None if client.offices is None else await self._find_foreign(c, found, client.offices)
+        return [foreign] if foreign else ScoreRequest(c, received_us, client.name, reasons, found, doubts)
 
-    async def find_foreign(self, asked: ScoreRequest, offices: Offices | None) -> FieldError | None:
+    async def _find_foreign(self, c: Consignment, found: str | None, offices: Offices) -> FieldError | None:
         """Return an error if a consignment, or its latest version, belongs to none of the offices that a client is bound to."""
-        if offices is None:
-            return None
-        name, office = asked.c.consignment_id, asked.c.office or asked.office
-        if asked.c.office and office not in offices:
+        office = c.office or found
+        if c.office and office not in offices:
             return OTHER_OFFICE
-        await self._active.prefetch((name,))
-        if self._active.is_known(name):
-            return OTHER_OFFICE if await self._active.is_foreign(name, offices) else None
+        await self._active.prefetch((c.consignment_id,))
+        if self._active.is_known(c.consignment_id):
+            return OTHER_OFFICE if await self._active.is_foreign(c.consignment_id, offices) else None
         if not office:
             return NO_OFFICE
         return None if office in offices else OTHER_OFFICE

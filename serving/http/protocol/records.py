@@ -78,7 +78,7 @@ class RecordReader(Generic[Record]):
         return RowFault.from_faults(index, [_build_repeated_fault(repeated, root)])
 
     def build_row_fault(
-        self, complaints: FieldError | Sequence[FieldError], index: int, named: str | UnsetType = UNSET
+        self, complaints: Sequence[FieldError], index: int, named: str | UnsetType = UNSET
     ) -> RowFault:
         """Build the fault of a list member from its validation errors, or of the consignment `named` of a message, without pointers."""
         root = self._build_pointer(index) if named is UNSET else ""
@@ -117,8 +117,10 @@ def get_reader(record: type[Record], plural: str = "") -> RecordReader[Record]:
     return RecordReader(record, plural)
 
 
-def build_refusal(complaints: FieldError | Sequence[FieldError]) -> Refusal:
-    """Build the refusal of a single record from its validation errors."""
+def build_refusal(complaints: Sequence[FieldError]) -> Refusal:
+    """Build the refusal of a single record from its validation errors: with status 403 if it is of another office, else 422."""
+    if complaints[0].kind == "other_office":
+        return Refusal(403, complaints[0].reason)
     return Refusal.from_faults(_build_faults(complaints, "#"))
 
 
@@ -127,11 +129,10 @@ def format_reason(complaint: FieldError) -> str:
     return f"{complaint.field}: {complaint.reason}"
 
 
-def _build_faults(complaints: FieldError | Sequence[FieldError], root: str) -> list[RecordFault]:
-    listed = [complaints] if isinstance(complaints, FieldError) else complaints
+def _build_faults(complaints: Sequence[FieldError], root: str) -> list[RecordFault]:
     return [
         RecordFault(format_reason(each), f"{root}/{each.field}" if root else UNSET, each.kind)
-        for each in listed
+        for each in complaints
     ]
 
 
