@@ -65,9 +65,7 @@ class Selection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     consignment_id: Annotated[Identifier, about("identifier of the consignment")]
     office: Annotated[str | None, about("customs office that inspects; null if it is not known")] = None
     selected_by: Annotated[Selector, about("`model`, or `random` for a random selection")]
-    selection_probability: Annotated[
-        Probability, about("probability that the whole policy selects this consignment")
-    ]
+    selection_probability: Annotated[Probability, about("probability of selection under the whole policy")]
     selected_at: Annotated[Time, about("when it was selected")]
     request: Annotated[str, about("digest of the selection request")] = ""
 
@@ -118,26 +116,19 @@ class Action(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An officer's action on a consignment."""
 
     consignment_id: Annotated[Identifier, about("identifier of a consignment that was scored or imported")]
-    action: Annotated[
-        ActionKind, about("request_information, request_screening, do_not_load, inspect or release")
-    ]
+    action: Annotated[ActionKind, about("what is decided")]
     reason: Annotated[
         Annotated[str, Meta(max_length=MAX_REASON_CHARACTERS, extra={"personal": True})] | None,
         about("why; required if the action overrides the proposal. It is stored encrypted"),
     ] = None
-    by: Annotated[
-        Code | None,
-        about("person who decided; the person of the API key, if it names one, else the name of the key"),
-    ] = None
+    by: Annotated[Code | None, about("who decided, if the API key names no person; default: its name")] = None
     acted_at: Annotated[Time | None, about("when it was decided; default: now")] = None
 
 
 class RecordedAction(Action, frozen=True, forbid_unknown_fields=True):
     """An action as the log has it, with what the score proposed at that time."""
 
-    proposal: Annotated[
-        Proposal | None, about("what the score proposed: inspect, check or release; null without a score")
-    ] = None
+    proposal: Annotated[Proposal | None, about("what the score proposed; null without a score")] = None
 
     @property
     def overrides(self) -> bool:
@@ -148,9 +139,7 @@ class RecordedAction(Action, frozen=True, forbid_unknown_fields=True):
 class CustomsState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An answer of customs about a consignment."""
 
-    consignment_id: Annotated[
-        Identifier, about("identifier of the consignment; may be unknown until the consignment arrives")
-    ]
+    consignment_id: Annotated[Identifier, about("identifier of the consignment, which may arrive later")]
     state: Annotated[EventState, about("what customs says")]
     authority: Annotated[Code | None, about("who says so")] = None
     code: Annotated[Code | None, about("code of the state in the message")] = None

@@ -67,9 +67,7 @@ class ConsignmentHistory(msgspec.Struct, frozen=True):
     selections: list[Selection]
     actions: Annotated[list[RecordedAction], about("actions of officers")]
     events: Annotated[list[CustomsState], about("answers of customs")]
-    next: Annotated[
-        int | UnsetType, about("sequence number to send as `after` for the next page; missing on the last")
-    ] = UNSET
+    next: Annotated[int | UnsetType, about("`after` of the next page; missing on the last one")] = UNSET
 
 
 class ShadowModelInfo(ModelName, frozen=True):
@@ -88,20 +86,10 @@ class ModelInfo(msgspec.Struct, frozen=True):
     bundle_sha256: str
     feature_spec_sha256: str
     code_version: str
-    metrics: Annotated[
-        dict[str, Figure],
-        about(
-            "estimates of the recipe as deployed, from the promotion record: shares and ratios with their 95 % intervals; "
-            "`value` is null and `reason` says why if too few results are known"
-        ),
-    ]
-    known_finds: Annotated[
-        int | None, about("known finds that the metrics rest on; null if nothing was measured")
-    ]
+    metrics: Annotated[dict[str, Figure], about("estimates of the recipe as deployed, with 95 % intervals")]
+    known_finds: Annotated[int | None, about("known finds in the metrics; null if nothing was measured")]
     effective_finds: Annotated[float | None, about("equally weighted finds that would tell as much")]
-    found: Annotated[
-        dict[str, float], about("known finds ranked within `1pct` of the traffic, `capacity`, …")
-    ]
+    found: Annotated[dict[str, float], about("known finds in the top `1pct` of the traffic, `capacity`, …")]
     approved_by: str
     approved_at: Time
     loaded_at: Time
@@ -124,9 +112,7 @@ class Health(msgspec.Struct, frozen=True):
     degraded: Annotated[bool, about("true if the rules score because no model is loaded")]
     model: Annotated[ModelName | None, about("model that scores, or `rules`; null if nothing can score")]
     log_sequence: Annotated[int, about("sequence number of the last durable log entry")]
-    role: Annotated[
-        Literal["active", "standby"], about("whether this service scores, or waits for the one that does")
-    ]
+    role: Annotated[Literal["active", "standby"], about("whether this service scores, or waits")]
 
 
 class Liveness(msgspec.Struct, frozen=True):

@@ -21,10 +21,7 @@ class RecordFault(msgspec.Struct, frozen=True):
 
     detail: Annotated[str, about("what is wrong")]
     pointer: Annotated[
-        str | UnsetType,
-        about(
-            "JSON pointer (RFC 6901) from the root of the body to the field; missing if the body is no JSON"
-        ),
+        str | UnsetType, about("JSON pointer (RFC 6901) to the field; missing without JSON")
     ] = UNSET
     kind: Annotated[FaultKind, about("machine-readable code of the error")] = "bad_value"
 
@@ -32,13 +29,9 @@ class RecordFault(msgspec.Struct, frozen=True):
 class RowFault(RecordFault, frozen=True, kw_only=True):
     """A record of a list that was rejected."""
 
-    index: Annotated[
-        int, about("position in the list, from 0; of messages: among the consignments that they declare")
-    ]
+    index: Annotated[int, about("position in the list, from 0; of messages: among their consignments")]
     consignment_id: Annotated[str | UnsetType, about("of messages: the consignment that is rejected")] = UNSET
-    errors: Annotated[
-        list[RecordFault] | UnsetType, about("all faults of the record, if it has more than one")
-    ] = UNSET
+    errors: Annotated[list[RecordFault] | UnsetType, about("all faults of the record, if several")] = UNSET
 
     @classmethod
     def from_faults(

@@ -70,22 +70,13 @@ class Score(msgspec.Struct, frozen=True):
     score: Annotated[float, about("calibrated probability", ge=0, le=1)]
     band: Annotated[Band, about("risk band; its share of traffic is set in training")]
     reasons: Annotated[list[Reason], about("reasons of the score, strongest first")]
-    model: Annotated[
-        ModelName,
-        about("model that scored; `rules` if no model was loaded: then the score is not calibrated"),
-    ]
+    model: Annotated[ModelName, about("model that scored; a score of `rules` is not calibrated")]
     scored_at: Time
     decision_id: str
-    repeated: Annotated[
-        bool, about("true if the consignment equals its latest version, whose decision this is")
-    ]
+    repeated: Annotated[bool, about("true if the latest version is equal, and this is its decision")]
     cancelled: Annotated[bool, about("true if the consignment is cancelled")]
-    warnings: Annotated[
-        Sequence[Doubt], about("what was doubtful in the consignment, or read otherwise than sent")
-    ]
-    quality: Annotated[Sequence[str] | UnsetType, about("of a message: quality codes of its declaration")] = (
-        UNSET
-    )
+    warnings: Annotated[Sequence[Doubt], about("what was doubtful, or read otherwise than sent")]
+    quality: Annotated[Sequence[str] | UnsetType, about("quality codes of a message's declaration")] = UNSET
     features: Annotated[
         dict[str, float | None] | UnsetType | None,
         about("feature values used; null if another model than the loaded one scored"),
@@ -96,19 +87,9 @@ class MessageResult(msgspec.Struct, frozen=True):
     """Contents of messages other than goods."""
 
     events: Annotated[list[StateRow], about("answers of customs")]
-    ignored: Annotated[
-        list[str],
-        about(
-            "kind of each message without goods, and why it is none; masters that are kept for their houses"
-        ),
-    ]
+    ignored: Annotated[list[str], about("messages without goods, and why; masters kept for their houses")]
     notes: Annotated[list[str], about("what was odd")]
-    rejected: Annotated[
-        list[str],
-        about(
-            "messages of which nothing could be read: the place in the body, from 1, an identifier, and why; the first 20, and the places of the others"
-        ),
-    ]
+    rejected: Annotated[list[str], about("unreadable messages: place, identifier, why; after 20 only places")]
 
 
 class Scores(msgspec.Struct, frozen=True):
@@ -116,9 +97,7 @@ class Scores(msgspec.Struct, frozen=True):
 
     scores: list[Score]
     errors: list[RowFault]
-    messages: Annotated[
-        MessageResult | UnsetType, about("of a body of messages: what they held besides goods")
-    ] = UNSET
+    messages: Annotated[MessageResult | UnsetType, about("what messages held besides goods")] = UNSET
 
 
 class ScoreOptions(NamedTuple):

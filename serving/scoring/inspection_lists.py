@@ -38,12 +38,7 @@ class SelectionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 
     office: Annotated[Code | None, about("customs office of arrival; null: the consignments without one")]
     capacity: Annotated[
-        int,
-        about(
-            f"number of inspections for each UTC day; a list has at most {MAX_SELECTIONS:,} consignments",
-            ge=1,
-            le=100_000,
-        ),
+        int, about(f"inspections for each UTC day; a list has at most {MAX_SELECTIONS:,}", ge=1, le=100_000)
     ]
     explore: Annotated[float, about("share of the inspections that is selected at random", ge=0, le=1)]
     from_: Annotated[

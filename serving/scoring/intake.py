@@ -82,14 +82,9 @@ class Receipt(msgspec.Struct, frozen=True):
     recorded_at: Annotated[Time | None, about("when the service first recorded it; null if it was imported")]
     repeated: Annotated[bool, about("true if it was already recorded; then nothing changed")]
     known: Annotated[
-        bool | UnsetType,
-        about(
-            "of an outcome or an event: false if no consignment with this identifier was scored or imported yet"
-        ),
+        bool | UnsetType, about("of an outcome or event: false if its consignment is not known yet")
     ] = UNSET
-    warnings: Annotated[list[RecordWarning] | UnsetType, about("what is doubtful; missing if nothing is")] = (
-        UNSET
-    )
+    warnings: Annotated[list[RecordWarning] | UnsetType, about("what is doubtful, if anything is")] = UNSET
 
 
 class PendingReceipt(NamedTuple):
