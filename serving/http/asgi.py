@@ -46,6 +46,7 @@ class HttpCall:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope, self.receive, self.send = scope, receive, send
+        self.query: bytes = scope["query_string"]
         self.headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))
         self.timings: list[tuple[str, float]] = []
         self.caller: tuple[str, str | None] | None = None
@@ -54,12 +55,6 @@ class HttpCall:
         given = self.headers.get(REQUEST_ID)
         valid = given is not None and REQUEST_ID_PATTERN.fullmatch(given)
         self.request_id = given if given is not None and valid else generate_request_id()
-
-    @property
-    def query(self) -> bytes:
-        """Return the query string, without the question mark."""
-        query: bytes = self.scope["query_string"]
-        return query
 
 
 def generate_request_id() -> bytes:

@@ -21,7 +21,7 @@ from serving.http.inquiries import PastDecision, build_past_decision
 from serving.http.problems import Refusal
 from serving.http.protocol.records import build_refusal, get_reader
 from serving.http.routing import ApiRequest, route
-from serving.scoring.inspection_lists import SelectionRequest, build_selection_list, check_request
+from serving.scoring.inspection_lists import SelectionRequest, build_selection_list
 from serving.scoring.intake import OTHER_OFFICE, FieldError
 
 EXCLUDED_FROM_FEEDS = ("features", "keys", "sealed")
@@ -201,14 +201,9 @@ async def select_consignments(request: ApiRequest) -> SelectionList:
     """Select scored consignments of an office for inspection."""
     asked = await request.read_records(get_reader(SelectionRequest))
     assert isinstance(asked, SelectionRequest)
-    caller, active = request.caller, request.service.active
-    if not caller.may_see(asked.office):
+    if not request.caller.may_see(asked.office):
         raise build_refusal([OTHER_OFFICE])
-    now_us = active.clock()
-    fault = check_request(asked, now_us)
-    if fault is not None:
-        raise build_refusal([fault])
-    chosen = await build_selection_list(active, asked, now_us, caller.name)
+    chosen = await build_selection_list(request.service.active, asked, request.caller.name)
     if isinstance(chosen, FieldError):
         raise build_refusal([chosen])
     return SelectionList(asked.office, chosen)

@@ -6,6 +6,7 @@ from html import escape
 from http import HTTPStatus
 from importlib.metadata import version as installed_version
 from pathlib import Path
+from string import Template
 from typing import Annotated, Any
 
 import msgspec
@@ -201,16 +202,13 @@ async def send_page(request: ApiRequest) -> int:
     model = request.service.active.model
     loaded = model.release is not None
     state = f"Scores with {model.name}" if loaded else "No model is loaded: train, promote and publish one"
-    filled = {
-        "__STYLE__": _STYLE,
-        "__STATE_CLASS__": "" if loaded else "waiting",
-        "__STATE__": escape(state),
-        "__CALLS__": "\n".join(map(_format_row, list_operations())),
-        "__VERSION__": escape(installed_version("npsrisk")),
-    }
-    text = (FOLDER / "landing_page.html").read_text(encoding="utf-8")
-    for mark, value in filled.items():
-        text = text.replace(mark, value)
+    text = Template((FOLDER / "landing_page.html").read_text(encoding="utf-8")).substitute(
+        style=_STYLE,
+        state_class="" if loaded else "waiting",
+        state=escape(state),
+        calls="\n".join(map(_format_row, list_operations())),
+        version=escape(installed_version("npsrisk")),
+    )
     await respond(request.call, 200, text.encode(), b"text/html; charset=utf-8", policy=build_policy())
     return 200
 

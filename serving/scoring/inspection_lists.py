@@ -61,9 +61,12 @@ def check_request(request: SelectionRequest, now_us: int) -> FieldError | None:
 
 
 async def build_selection_list(
-    active: ActiveModel, request: SelectionRequest, now_us: int, asked_by: str
+    active: ActiveModel, request: SelectionRequest, asked_by: str
 ) -> list[Selection] | FieldError:
-    """Build the inspection list, or return the list that was built earlier for the same request."""
+    """Build the inspection list, or return the list that was built earlier for the same request; or what is wrong with the request."""
+    now_us = active.clock()
+    if fault := check_request(request, now_us):
+        return fault
     log, committer, digest = active.log, active.committer, _digest_request(active.entries, request)
     request_id = digest.hex()[:REQUEST_ID_CHARACTERS]
     committer.check()

@@ -195,7 +195,9 @@ def _find_faults(value: Any, kind: Any, root: str) -> Iterator[RecordFault]:
         msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         parts = list(_find_part_faults(value, kind, root))
-        yield from parts or [build_fault(error, root, _list_choices(kind))]
+        literals = (each for each in _list_plain_types(kind) if get_origin(each) is Literal)
+        choices = [choice for each in literals for choice in get_args(each)]
+        yield from parts or [build_fault(error, root, choices)]
 
 
 def _find_part_faults(value: Any, kind: Any, root: str) -> Iterator[RecordFault]:
@@ -220,12 +222,6 @@ def _find_field_faults(
     for name in values:
         if name not in fields:
             yield build_fault(msgspec.ValidationError(f"Object contains unknown field `{name}`"), root)
-
-
-def _list_choices(kind: Any) -> list[str]:
-    """List the allowed values of a field that has few."""
-    literals = (each for each in _list_plain_types(kind) if get_origin(each) is Literal)
-    return [choice for each in literals for choice in get_args(each)]
 
 
 def _list_plain_types(kind: Any) -> Iterator[Any]:
