@@ -301,15 +301,10 @@ def find_head_fault(headers: Headers, http_version: str) -> Refusal | None:
         return _refuse_head(400, "The header Host is missing. HTTP/1.1 requires it.")
     if host is not None and not HOST_FORM.fullmatch(host):
         return _refuse_head(400, "The header Host is invalid. Expected a host name, with or without a port.")
-    return _check_transfer_encoding(fields.get(b"transfer-encoding"), http_version)
-
-
-def _check_transfer_encoding(value: bytes | None, http_version: str) -> Refusal | None:
-    if value is None:
-        return None
-    if http_version == "1.0":
+    coding = fields.get(b"transfer-encoding")
+    if coding is not None and http_version == "1.0":
         return _refuse_head(400, "HTTP/1.0 has no header Transfer-Encoding. Send HTTP/1.1.")
-    if value.strip().lower() != b"chunked":
+    if coding is not None and coding.strip().lower() != b"chunked":
         return _refuse_head(
             501, "Only Transfer-Encoding: chunked is supported. Compress with Content-Encoding: gzip."
         )

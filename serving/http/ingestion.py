@@ -10,7 +10,7 @@ from serving.http.problems import Refusal, RowFault
 from serving.http.protocol.records import RecordReader, build_refusal, format_reason
 from serving.http.routing import ApiRequest, Route, route
 from serving.scoring.batching import MAX_BATCH_SIZE, yield_to_requests
-from serving.scoring.intake import FieldError, PendingReceipt, Receipt
+from serving.scoring.intake import FieldError, Receipt
 from serving.scoring.recording import (
     ACTIONS,
     ALERTS,
@@ -74,17 +74,16 @@ async def _record_list(
         records = reader.read_members(raws[start : start + MAX_BATCH_SIZE], start)
         await service.recorder.prefetch(records)
         for index, record in enumerate(records, start):
-            taken = record
-            if not isinstance(record, RowFault):
-                taken = await service.recorder.record(kind, record, request.caller)
-            if isinstance(taken, PendingReceipt):
-                receipts.append(taken.receipt)
-                if taken.group is not None:
-                    groups[taken.group] = None
-            else:
-                errors.append(
-                    reader.build_row_fault([taken], index) if isinstance(taken, FieldError) else taken
-                )
+            if isinstance(record, RowFault):
+                errors.append(record)
+                continue
+            taken = await service.recorder.record(kind, record, request.caller)
+            if isinstance(taken, FieldError):
+                errors.append(reader.build_row_fault([taken], index))
+                continue
+            receipts.append(taken.receipt)
+            if taken.group is not None:
+                groups[taken.group] = None
     for group in groups:
         await group.wait_until_durable()
     for error in errors:

@@ -126,9 +126,8 @@ async def read_consignment(request: ApiRequest) -> ConsignmentHistory:
     """Return every decision and outcome recorded for a consignment."""
     log, entries, page = request.service.log, request.service.active.entries, request.page
     identifier = request.call.scope["path_params"]["consignment_id"]
-    events = await asyncio.to_thread(
-        log.read_consignment_events, normalize_identifier(identifier), None, EXCLUDED_FROM_ANSWERS
-    )
+    name = normalize_identifier(identifier)
+    events = await asyncio.to_thread(log.read_consignment_events, name, None, EXCLUDED_FROM_ANSWERS)
     offices = request.caller.offices
     if not events or (offices is not None and entries.find_office(events) not in offices):
         raise Refusal(404, "Nothing is recorded for this consignment. Check its consignment_id.")
@@ -209,8 +208,7 @@ async def read_model(request: ApiRequest) -> ModelInfo:
 async def list_reasons(request: ApiRequest) -> ReasonCodes:
     """Return all themes of reasons with their texts."""
     model = request.service.active.get_scorer().model
-    ranker, name = model.risk.reasons, parse_model_name(model.name)
-    return ReasonCodes(name, ranker.list_codes())
+    return ReasonCodes(parse_model_name(model.name), model.risk.reasons.list_codes())
 
 
 @route("/health/live", "live", tag="service", scope=None, refusals=())

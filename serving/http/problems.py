@@ -109,12 +109,8 @@ def _clarify(message: str, choices: Sequence[str]) -> str:
     if message == "Invalid RFC3339 encoded datetime":
         return "Invalid time: expected ISO 8601 with a time zone, for example 2024-03-04T09:00:00Z"
     if message.startswith("Invalid enum value"):
-        known = (
-            f": expected one of {', '.join(choices)}"
-            if choices
-            else "; see /openapi.json for the allowed values"
-        )
-        return message + known
+        listed = f": expected one of {', '.join(choices)}"
+        return message + (listed if choices else "; see /openapi.json for the allowed values")
     return message
 
 

@@ -79,7 +79,7 @@ class Score(msgspec.Struct, frozen=True):
     quality: Annotated[Sequence[str] | UnsetType, about("quality codes of a message's declaration")] = UNSET
     features: Annotated[
         dict[str, float | None] | UnsetType | None,
-        about("feature values used; null if another model than the loaded one scored"),
+        about("values used; null if the loaded model did not score"),
     ] = UNSET
 
 
