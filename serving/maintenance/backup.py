@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -104,7 +104,11 @@ def back_up(
             # What is being published now has another name, and is left out.
             if PART_SUFFIX not in {piece.suffix for piece in (path, *path.parents)}:
                 _copy(path, part / path.relative_to(settings.state_dir))
-        manifest = _describe(part, keys, progress)
+        log = _describe_log(part, keys, progress)
+        files = {path.relative_to(part).as_posix(): _describe_file(path) for path in _walk(part)}
+        files |= {f"{KEYS}/{path.name}": _describe_file(path) for path in _walk(keys)}
+        created_at = datetime.now(UTC).isoformat(timespec="seconds")
+        manifest = BackupManifest(FORMAT, created_at, version("npsrisk"), **log, files=files)
         (part / MANIFEST_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1))
     record_done(settings.state_dir, "backup")
     return manifest
@@ -216,32 +220,26 @@ def _require_absent(targets: dict[str, Path], manifest: BackupManifest, *, kille
 
 def _verify(folder: Path, keys: Path, manifest: BackupManifest, progress: Progress | None) -> None:
     """Check that chain, head and keys of a copied log are those of the manifest."""
-    found = _describe(folder, keys, progress)
-    for name in ("log_id", "last_sequence", "head", "key_fingerprint"):
-        if getattr(found, name) != getattr(manifest, name):
+    for name, found in _describe_log(folder, keys, progress).items():
+        if found != getattr(manifest, name):
             raise FileFault(
                 f"the backup does not match its manifest: {name}",
                 where=str(folder),
-                got=str(getattr(found, name)),
+                got=str(found),
                 expected=str(getattr(manifest, name)),
                 todo="use another backup",
             )
 
 
-def _describe(folder: Path, keys: Path, progress: Progress | None) -> BackupManifest:
-    """Verify the log and the keys of a folder, and return its manifest."""
+def _describe_log(folder: Path, keys: Path, progress: Progress | None) -> dict[str, Any]:
+    """Verify the log and the keys of a folder, and return what its manifest says of the log."""
     vault = Vault.load(keys / DATA_KEY_FILE)
     with LogReader.open_to_read(f"sqlite:///{folder / LOG_FILE}") as log:
-        result = verify_chain(log, progress=progress)
-        refuse_broken_chain(result)
+        found = verify_chain(log, progress=progress)
+        refuse_broken_chain(found)
         check_vault(log, vault)
-        files = {path.relative_to(folder).as_posix(): _describe_file(path) for path in _walk(folder)}
-        files |= {f"{KEYS}/{path.name}": _describe_file(path) for path in _walk(keys)}
-        files.pop(MANIFEST_FILE, None)
-        return BackupManifest(
-            FORMAT, datetime.now(UTC).isoformat(timespec="seconds"), version("npsrisk"),
-            log.log_id, log.key_fingerprint, result.entries, result.head, files,
-        )  # fmt: skip
+        identity = {"log_id": log.log_id, "key_fingerprint": log.key_fingerprint}
+        return identity | {"last_sequence": found.entries, "head": found.head}
 
 
 def _copy_verified(source: Path, target: Path, expected: BackupFile) -> None:

@@ -81,7 +81,8 @@ _decode_plain = msgspec.msgpack.Decoder(dict[str, Any]).decode
 _decode_reasons = msgspec.msgpack.Decoder(list[Reason]).decode
 Columns = dict[str, Any]
 ARROW_TYPES: dict[type, Any] = {int: SEQUENCE_TYPE, float: NUMBER, str: TEXT}
-DecisionColumn = tuple[str, Any, Callable[[DecisionEvent], Any]]
+ValueColumn = tuple[str, Any, Callable[[Any], Any]]
+"""Name and type of a column, and the function that returns its value of an entry."""
 E = TypeVar("E", bound=Event)
 
 
@@ -234,18 +235,15 @@ class LogTables:
         self._open_records("consignments", Consignment, self._build_consignments, further)
         for name, record in RECORD_TABLES.values():
             self._open_records(name, record, partial(self._build_records, record))
-        accesses = [(SEQUENCE, SEQUENCE_TYPE), *((name, TEXT) for name in ACCESS_COLUMNS)]
-        self._open(
-            "accesses", accesses, partial(_read_columns, {each: attrgetter(each) for each in ACCESS_COLUMNS})
-        )
-        decisions = _list_decision_columns(log)
-        reads = {name: read for name, _, read in decisions}
-        self._open("decisions", [(name, kind) for name, kind, _ in decisions], partial(_read_columns, reads))
+        accesses: list[ValueColumn] = [(name, TEXT, attrgetter(name)) for name in ACCESS_COLUMNS]
+        for name, values in (("accesses", accesses), ("decisions", _list_decision_columns(log))):
+            columns = [(SEQUENCE, SEQUENCE_TYPE), *((each, kind) for each, kind, _ in values)]
+            self._open(name, columns, partial(_read_columns, values))
         for spec in sorted({spec for _, _, spec in schema.models}):
             names = schema.names.get(spec)
             single = [(VALUES, pa.list_(pa.float32()))]
-            values = single if names is None else [(name, pa.float32()) for name in names]
-            columns = [(SEQUENCE, SEQUENCE_TYPE), ("consignment_id", TEXT), *values]
+            row = single if names is None else [(name, pa.float32()) for name in names]
+            columns = [(SEQUENCE, SEQUENCE_TYPE), ("consignment_id", TEXT), *row]
             self._open(name_features_table(spec), columns, partial(_build_features, names))
 
     def _open_records(
@@ -302,7 +300,10 @@ class LogTables:
         if self._schema.declared:
             plains = [_decode_plain(event.plain) for event in events]
             for name, kind in self._schema.declared.items():
-                columns[name] = [_cast(kind, plain.get(name)) for plain in plains]
+                values = [plain.get(name) for plain in plains]
+                if kind == TEXT:  # also if models declare different types
+                    values = [None if each is None else format_value(each) for each in values]
+                columns[name] = values
         return columns
 
 
@@ -318,8 +319,8 @@ def _complete_outcome(outcome: Outcome, made: Selection | None) -> Outcome:
     return msgspec.structs.replace(outcome, **made_by)
 
 
-def _read_columns(reads: dict[str, Callable[[Any], Any]], _events: list[Any], records: list[Any]) -> Columns:
-    return {name: [*map(read, records)] for name, read in reads.items()}
+def _read_columns(columns: list[ValueColumn], _events: list[Any], records: list[Any]) -> Columns:
+    return {name: [*map(read, records)] for name, _, read in columns}
 
 
 def _build_features(names: list[str] | None, events: list[DecisionEvent], rows: list[Row]) -> Columns:
@@ -338,13 +339,10 @@ def _build_features(names: list[str] | None, events: list[DecisionEvent], rows: 
     return columns | dict(zip(names, np.stack(rows, axis=1), strict=True))
 
 
-def _list_decision_columns(log: LogReader) -> list[DecisionColumn]:
-    """List the columns of the table of decisions, name, type and value: those of an entry in their order."""
-    written: dict[str, list[DecisionColumn]] = {
-        SEQUENCE: [
-            (SEQUENCE, SEQUENCE_TYPE, attrgetter(SEQUENCE)),
-            ("decision_id", TEXT, lambda event: log.format_decision_id(event.sequence)),
-        ],
+def _list_decision_columns(log: LogReader) -> list[ValueColumn]:
+    """List the columns of the table of decisions after the sequence number: those of an entry in their order."""
+    written: dict[str, list[ValueColumn]] = {
+        SEQUENCE: [("decision_id", TEXT, lambda event: log.format_decision_id(event.sequence))],
         "at_us": [("received_at", TIME, lambda event: to_datetime(event.at_us))],
         "recorded_us": [("scored_at", TIME, lambda event: to_datetime(event.recorded_us))],
         "reasons": [("reasons", TEXT, lambda event: _format_list(event.reasons, _decode_reasons))],
@@ -354,7 +352,7 @@ def _list_decision_columns(log: LogReader) -> list[DecisionColumn]:
             ("model_version", TEXT, lambda event: event.model.rpartition("/")[2]),
         ],
     }
-    columns: list[DecisionColumn] = []
+    columns: list[ValueColumn] = []
     for name, hint in get_type_hints(EventRow).items():
         if name in written:
             columns += written[name]
@@ -366,11 +364,6 @@ def _list_decision_columns(log: LogReader) -> list[DecisionColumn]:
 
 def _format_list(stored: bytes | None, decode: Callable[[bytes], Any] = msgspec.msgpack.decode) -> str:
     return msgspec.json.encode([] if stored is None else decode(stored)).decode()
-
-
-def _cast(kind: Any, value: Any) -> Any:
-    """Convert a declared value to the type of its column, which is text if models declare different types."""
-    return format_value(value) if kind == TEXT and value is not None else value
 
 
 def _report(events: Iterable[E], progress: Progress | None, what: str, total: int) -> Iterator[E]:

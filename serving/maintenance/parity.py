@@ -13,10 +13,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from consignments.errors import BundleRefused, UnknownName
@@ -39,9 +40,6 @@ from serving.maintenance.recomputation import (
     RecomputedDecision,
 )
 from serving.scoring.loaded_model import PastModels
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 MAX_EXAMPLES = 10
 OTHER_KEYS = "its history keys were computed by another version of npsrisk"
@@ -140,10 +138,8 @@ class ParityCheck:
             pass
         return self.findings
 
-    def iterate_tables(self) -> "Iterator[pd.DataFrame]":
+    def iterate_tables(self) -> Iterator[pd.DataFrame]:
         """Yield the results of `iterate_differences` as tables, after an empty first table."""
-        import pandas as pd
-
         kinds = dict.fromkeys(Difference._fields, "str") | {"sequence": "int64"}
         for found in chain([()], self.iterate_differences()):
             yield pd.DataFrame(found, columns=list(Difference._fields)).astype(kinds)

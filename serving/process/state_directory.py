@@ -4,9 +4,8 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
 
 from consignments.errors import ServiceFault, explain_failure
 from consignments.files.whole_files import PRIVATE_FOLDER_MODE, replace_file
@@ -29,8 +28,12 @@ def create_private_files() -> Iterator[None]:
 @contextmanager
 def lock_state(state_dir: Path) -> Iterator[None]:
     """Lock a state directory, created if need be; `ServiceFault` if another process holds it or it cannot be written."""
-    todo = "set NPSRISK_STATE_DIR to a directory on a file system that supports locks"
-    with create_private_files(), _open_lock_file(state_dir) as file:
+    with create_private_files(), ExitStack() as held:
+        todo = "set another NPSRISK_STATE_DIR, or give this user write permission"
+        with explain_failure("the state directory cannot be written", state_dir, todo):
+            state_dir.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER_MODE)
+            file = held.enter_context((state_dir / "lock").open("a+"))
+        todo = "set NPSRISK_STATE_DIR to a directory on a file system that supports locks"
         with explain_failure("the state directory cannot be locked", state_dir, todo):
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -47,13 +50,6 @@ def lock_state(state_dir: Path) -> Iterator[None]:
         file.write(str(os.getpid()))
         file.flush()
         yield
-
-
-def _open_lock_file(state_dir: Path) -> TextIO:
-    todo = "set another NPSRISK_STATE_DIR, or give this user write permission"
-    with explain_failure("the state directory cannot be written", state_dir, todo):
-        state_dir.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER_MODE)
-        return (state_dir / "lock").open("a+")
 
 
 def require_complete(state_dir: Path) -> None:

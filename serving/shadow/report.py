@@ -139,15 +139,10 @@ def measure_disagreement(
 
 def _load_results(log: LogReader, target: Target) -> dict[str, bool]:
     """Read for each consignment with a final result whether it is positive."""
-    codec = EventCodec(None, Consignment, ())
+    codec, positive = EventCodec(None, Consignment, ()), list_positive_results(target)
     standing: dict[str, tuple[tuple[int, int, int], str | None]] = {}
     for event in log.read_events(kinds=("outcome",)):
-        outcome = codec.outcomes.decode(event)
-        stands = rank_outcome(outcome, event)
-        known = standing.get(outcome.consignment_id)
-        if known is None or stands[0] > known[0]:
-            standing[outcome.consignment_id] = stands
-    positive = list_positive_results(target)
-    return {
-        name: result in positive for name, (_, result) in standing.items() if result not in EXCLUDED_RESULTS
-    }
+        name, ranked = event.consignment_id or "", rank_outcome(codec.outcomes.decode(event), event)
+        standing[name] = max(ranked, standing.get(name, ranked))
+    final = {name: result for name, (_, result) in standing.items() if result not in EXCLUDED_RESULTS}
+    return {name: result in positive for name, result in final.items()}
