@@ -19,7 +19,7 @@ import pyarrow as pa
 from consignments.columns import TYPES, Mask, convert_frame, normalize_array, to_items, to_lists
 from consignments.errors import Reject
 from consignments.files.parquet_files import ParquetTable
-from consignments.files.raw_tables import RawTable, TablePart, number_rows, refuse_bad_columns
+from consignments.files.raw_tables import RawTable, TablePart, refuse_bad_columns
 from consignments.files.table_files import read_files
 from consignments.files.table_writers import write_chunks, write_table
 from consignments.records import Alert, Consignment, Field, LogColumns, Outcome, ScoreRow, get_fields
@@ -98,7 +98,7 @@ def check_frame(
     """
     given = convert_frame(frame)
     refuse_bad_columns(given.column_names, name)
-    part = TablePart(given, name, "row", number_rows(len(given)))
+    part = TablePart(given, name, "row", np.arange(1, len(given) + 1))
     table = _check_table(RawTable(name, (part,)), record)
     if strict:
         refuse_rejects(table.rejects)

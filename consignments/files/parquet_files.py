@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
@@ -18,7 +20,6 @@ from consignments.files.raw_tables import (
     READABLE_FORMATS,
     TablePart,
     limit_expansion,
-    number_rows,
     refuse_bad_columns,
     refuse_long_texts,
 )
@@ -32,20 +33,14 @@ READ_ROWS = 20_000
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 
 
-@dataclass(frozen=True)
+@dataclass
 class _ParquetFile:
-    """A file of a Parquet table: its name in messages, the folders above it, its mark, with which it must not change, and its rows."""
+    """A file of a Parquet table: its name in messages, the folders above it, and its number of rows."""
 
     path: Path
     name: str
     folders: tuple[str, ...] = ()
-    mark: str = ""
     rows: int = 0
-
-    def remember(self) -> "_ParquetFile":
-        """Return the file with its mark of now: from then on it must not change."""
-        with self._explain_failure():
-            return replace(self, mark=self._read_mark())
 
     def read_parts(self, rows: int) -> Iterator[TablePart]:
         """Read the file in parts of at most `rows`."""
@@ -65,7 +60,7 @@ class _ParquetFile:
             if equals and name not in table.column_names:
                 text = None if value == HIVE_NULL else unquote(value)
                 table = table.append_column(name, pa.array([text] * len(table), type=TEXT))
-        return TablePart(table, self.name, "row", number_rows(len(table), first + 1))
+        return TablePart(table, self.name, "row", np.arange(first, first + len(table)) + 1)
 
     @contextmanager
     def open(self) -> Iterator[Any]:
@@ -78,6 +73,11 @@ class _ParquetFile:
                 yield file
             self._refuse_change()
 
+    @cached_property
+    def mark(self) -> str:
+        """Return its mark when it was opened first: from then on it must not change."""
+        return self._read_mark()
+
     def _read_mark(self) -> str:
         """Return the size and the time of the file, which stay the same until it is written again, on all machines that share it."""
         found = self.path.stat()
@@ -85,8 +85,7 @@ class _ParquetFile:
         return f"{found.st_size:,} bytes of {written:%Y-%m-%dT%H:%M:%S.%fZ}"
 
     def _refuse_change(self) -> None:
-        found = self.mark and self._read_mark()
-        if found != self.mark:
+        if (found := self._read_mark()) != self.mark:
             raise FileFault(
                 "a table has other rows than when it was checked",
                 where=str(self.path),
@@ -140,14 +139,12 @@ class ParquetTable:
     @classmethod
     def open(cls, path: Path) -> "ParquetTable":
         """Open the table without reading rows."""
-        if not path.exists():
-            raise FileFault("no such file", where=str(path), todo="check the path")
-        files, empty = [], []
-        for each in map(_ParquetFile.remember, _list_parquet_files(path)):
+        files, empty = _list_parquet_files(path), []
+        for each in files:
             with each.open() as file:
                 refuse_long_texts(each.path, file.metadata, each.name)
                 empty.append(each.build_part(file.schema_arrow.empty_table(), 0))
-                files.append(replace(each, rows=file.metadata.num_rows))
+                each.rows = file.metadata.num_rows
         for part in empty[1:]:
             _refuse_other_schema(empty[0], part)
         columns = dict.fromkeys(name for part in empty for name in part.table.column_names)

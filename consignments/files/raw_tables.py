@@ -10,11 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as parquet
-from numpy.typing import NDArray
 
 from consignments.errors import FileFault, Reject
 
@@ -47,7 +45,7 @@ class TablePart:
         """Return the place of a row for messages: file and number."""
         return f"{self.name} {self.word} {self.numbers[row]}"
 
-    def select(self, rows: NDArray[np.bool_]) -> "TablePart":
+    def select(self, rows: Any) -> "TablePart":
         """Return some of the rows, given their mask."""
         return replace(self, table=self.table.filter(pa.array(rows)), numbers=self.numbers[rows])
 
@@ -64,11 +62,6 @@ class RawTable:
     def columns(self) -> tuple[str, ...]:
         """Return the columns of all parts."""
         return tuple(dict.fromkeys(name for part in self.parts for name in part.table.column_names))
-
-
-def number_rows(rows: int, first: int = 1) -> Any:
-    """Return the numbers of rows, starting at `first`."""
-    return np.arange(first, first + rows)
 
 
 def refuse_bad_columns(names: Sequence[str], where: str) -> None:

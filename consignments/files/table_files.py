@@ -7,7 +7,8 @@ row is truncated. Because an unknown number of rows is missing, it is refused as
 import codecs
 import csv
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
+from contextlib import suppress
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,6 @@ from consignments.files.raw_tables import (
     READABLE_FORMATS,
     RawTable,
     TablePart,
-    number_rows,
     read_lines,
     refuse_bad_columns,
 )
@@ -111,7 +111,7 @@ def _read_csv(path: Path) -> RawTable:
                 todo="check for a missing closing quote",
             ) from error
         raise
-    numbers = np.setdiff1d(number_rows(len(table) + len(bad)), [row.number - 1 for row in bad])
+    numbers = np.setdiff1d(np.arange(len(table) + len(bad)) + 1, [row.number - 1 for row in bad])
     last = int(numbers[-1]) if len(numbers) else 0
     if bad and bad[-1].number - 1 > last and not ends_in_line:
         raise FileFault(
@@ -152,18 +152,16 @@ def _build_csv_reject(path: Path, row: arrow_csv.InvalidRow) -> Reject:
 
 def _read_csv_header(path: Path) -> tuple[list[str], str]:
     """Read the column names, and the delimiter with which the header has most columns."""
-    try:
-        found = [(_parse_header(path, delimiter), delimiter) for delimiter in CSV_DELIMITERS]
-    except csv.Error as error:
-        raise FileFault("the header cannot be read", where=str(path), got=str(error)) from error
-    names, delimiter = max(found, key=lambda each: len(each[0]))
+    headers: dict[str, list[str]] = {}
+    for delimiter in CSV_DELIMITERS:
+        try:
+            with path.open(encoding="utf-8-sig", newline="") as file:
+                headers[delimiter] = next(filter(None, csv.reader(file, delimiter=delimiter)), [])
+        except csv.Error as error:
+            raise FileFault("the header cannot be read", where=str(path), got=str(error)) from error
+    delimiter, names = max(headers.items(), key=lambda header: len(header[1]))
     refuse_bad_columns(names, str(path))
     return names, delimiter
-
-
-def _parse_header(path: Path, delimiter: str) -> list[str]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        return next((row for row in csv.reader(file, delimiter=delimiter) if row), [])
 
 
 def _has_open_quote(path: Path, last_value: str | None, delimiter: str) -> bool:
@@ -203,42 +201,35 @@ def _scan_text(path: Path) -> bool:
 def _read_jsonl(path: Path) -> RawTable:
     ends_in_line = _scan_text(path)
     decoder = msgspec.json.Decoder(dict[str, Any])
-    tables: list[Any] = []
-    numbers: list[list[int]] = []
+    parts: list[TablePart] = []
     rejects: list[Reject] = []
     last = 0
     with path.open("rb") as file, pause_garbage_collection():
         lines = enumerate(read_lines(file, str(path)), start=1)
         while chunk := list(islice(lines, JSON_CHUNK_ROWS)):
-            rows: list[dict[str, Any]] = []
-            numbers.append([])
+            rows: dict[int, dict[str, Any]] = {}
             for last, line in chunk:
                 try:
                     if stripped := line.removeprefix(codecs.BOM_UTF8).strip():
-                        rows.append(decoder.decode(stripped))
-                        numbers[-1].append(last)
+                        rows[last] = decoder.decode(stripped)
                 except (msgspec.DecodeError, RecursionError) as error:
                     rejects.append(_build_json_reject(f"{path.name} line {last}", line, error))
-            tables.append(_build_table(rows))
-    if rejects and not any(numbers):
+            names = list(dict.fromkeys(chain.from_iterable(rows.values())))
+            refuse_bad_columns(names, "the lines of JSON together")
+            arrays = [to_arrow([row.get(name) for row in rows.values()], name) for name in names]
+            table = pa.Table.from_arrays(arrays, names=names)
+            parts.append(TablePart(table, path.name, "line", np.fromiter(rows, np.int64)))
+    if rejects and not any(len(part.numbers) for part in parts):
         raise FileFault(
             "no line is a JSON object", where=str(path), expected="JSON Lines: one object per line"
         )
     if rejects and not ends_in_line and rejects[-1].place == f"{path.name} line {last}":
         raise FileFault(TRUNCATED_FILE, where=f"{path} line {last}", todo="copy the whole file again")
-    return RawTable(path.name, tuple(_join_json_parts(path.name, tables, numbers)), tuple(rejects))
-
-
-def _join_json_parts(
-    name: str, tables: Sequence[Any], numbers: Sequence[Sequence[int]]
-) -> Iterator[TablePart]:
-    """Join the parts, unless a column is a number in one part and text in another."""
-    try:
-        whole = pa.concat_tables(tables, promote_options="permissive")
-        yield TablePart(whole, name, "line", np.asarray(list(chain.from_iterable(numbers)), dtype=np.int64))
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
-        for table, places in zip(tables, numbers, strict=True):
-            yield TablePart(table, name, "line", np.asarray(places, dtype=np.int64))
+    with suppress(pa.ArrowInvalid, pa.ArrowTypeError):  # a column is a number in one part and text in another
+        whole = pa.concat_tables([part.table for part in parts], promote_options="permissive")
+        numbers = np.concatenate([part.numbers for part in parts])
+        parts = [TablePart(whole, path.name, "line", numbers)]
+    return RawTable(path.name, tuple(parts), tuple(rejects))
 
 
 def _build_json_reject(place: str, line: bytes, error: Exception) -> Reject:
@@ -246,13 +237,6 @@ def _build_json_reject(place: str, line: bytes, error: Exception) -> Reject:
         return Reject(place, "", "", "nested too deeply", line[:MAX_REJECTED_BYTES].decode(errors="replace"))
     reason = "not a JSON object" if isinstance(error, msgspec.ValidationError) else "not JSON"
     return Reject(place, "", "", reason, line.decode().rstrip())
-
-
-def _build_table(rows: Sequence[dict[str, Any]]) -> Any:
-    names = list(dict.fromkeys(chain.from_iterable(rows)))
-    refuse_bad_columns(names, "the lines of JSON together")
-    arrays = [to_arrow([row.get(name) for row in rows], name) for name in names]
-    return pa.Table.from_arrays(arrays, names=names)
 
 
 READERS: dict[str, Callable[[Path], RawTable | ParquetTable]] = {

@@ -111,10 +111,6 @@ def open_parquet_writer(path: Path, schema: Any) -> Any:
     return parquet.ParquetWriter(path, schema, compression="zstd", use_dictionary=repeating)
 
 
-def _open_csv_writer(path: Path, schema: Any) -> Any:
-    return arrow_csv.CSVWriter(path, schema, write_options=arrow_csv.WriteOptions(quoting_style="needed"))
-
-
 def _prepare_csv_table(table: Any) -> Any:
     for place, column in enumerate(table.schema):
         if pa.types.is_nested(column.type):
@@ -147,7 +143,10 @@ def _format_times(table: Any) -> Any:
 
 
 FORMATS: dict[str, tuple[Callable[[Any], Any], Callable[[Path, Any], Any]]] = {
-    ".csv": (_prepare_csv_table, _open_csv_writer),
+    ".csv": (
+        _prepare_csv_table,
+        partial(arrow_csv.CSVWriter, write_options=arrow_csv.WriteOptions(quoting_style="needed")),
+    ),
     ".parquet": (convert_lists, open_parquet_writer),
     ".jsonl": (_prepare_json_table, _JsonLinesWriter),
 }

@@ -7,14 +7,13 @@ then the codes that follow from the fields are added. An entry knows when its me
 import hashlib
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from functools import cache
 from typing import Any
 
 import msgspec
 from msgspec import structs
 
 from consignments.doubts import Doubt
-from consignments.messages.air.waybills import MAX_IDENTIFIER, clean_identifier, identify_by_content
+from consignments.messages.air.waybills import MAX_IDENTIFIER, clean_identifier
 from consignments.messages.content.values import Doubts
 from consignments.messages.parsed import EXTRA_COLUMNS, Declaration, MasterDetails, Purpose
 from consignments.messages.quality import DERIVED_CODES, find_doubts, sort_codes
@@ -62,11 +61,6 @@ def build_declaration(declaration: Declaration, received_at: datetime) -> Versio
     """Make a record of a declaration, whatever it holds."""
     doubts = Doubts(declaration.doubts)
     fields = limit_fields(declaration.fields, doubts)
-    if not fields.get("consignment_id"):
-        doubts.add("identifier_missing")
-        fields["consignment_id"] = identify_by_content(
-            {name: value for name, value in fields.items() if name != "items"}
-        )
     fields["channel"] = "postal" if fields.get("channel") == "postal" else "air_cargo"
     extras = {
         name: str(value)[:MAX_EXTRA_CHARACTERS]
@@ -137,10 +131,11 @@ def build_master(details: MasterDetails, received_at: datetime) -> MasterEntry:
     )
 
 
-@cache
-def _list_text_limits(record: type[Consignment | Item]) -> dict[str, int]:
-    """Greatest length of each text of a record."""
-    return {each.name: each.max_length for each in get_fields(record) if each.max_length}
+TEXT_LIMITS = {
+    record: {each.name: each.max_length for each in get_fields(record) if each.max_length}
+    for record in (Consignment, Item)
+}
+"""Greatest length of each text of a record."""
 
 
 def limit_fields(given: Mapping[str, Any], doubts: Doubts) -> dict[str, Any]:
@@ -161,20 +156,21 @@ def limit_fields(given: Mapping[str, Any], doubts: Doubts) -> dict[str, Any]:
 def _limit_texts(
     given: Mapping[str, Any], record: type[Consignment | Item], doubts: Doubts, of: str = ""
 ) -> dict[str, Any]:
-    limits = _list_text_limits(record)
-    limited = {
-        name: _limit_text(value, limits[name], doubts, of + name) if name in limits else value
-        for name, value in given.items()
-        if value is not None
-    }
-    return {name: value for name, value in limited.items() if value is not None}
+    limits = TEXT_LIMITS[record]
+    limited: dict[str, Any] = {}
+    for name, value in given.items():
+        if name in limits and value is not None:
+            value = _limit_text(value, limits[name], doubts, of + name)
+        if value not in (None, ""):
+            limited[name] = value
+    return limited
 
 
-def _limit_text(text: str, limit: int, doubts: Doubts, name: str) -> str | None:
+def _limit_text(text: str, limit: int, doubts: Doubts, name: str) -> str:
     if not text.isprintable() and not text.isascii():
         text = text.encode("utf-8", "replace").decode()
-    if len(text) > limit:
-        doubts.note("text_cut", name)
-        cut = text[:limit].rstrip()
-        return cut.rpartition(">")[0] or cut if name == "route" else cut
-    return text or None
+    if len(text) <= limit:
+        return text
+    doubts.note("text_cut", name)
+    cut = text[:limit].rstrip()
+    return cut.rpartition(">")[0] or cut if name == "route" else cut

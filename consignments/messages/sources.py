@@ -11,7 +11,7 @@ import os
 import re
 import zipfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain, islice
@@ -102,28 +102,20 @@ def read_file(path: Path) -> Iterator[RawMessage]:
     try:
         stat = path.stat()
         written = datetime.fromtimestamp(stat.st_mtime, UTC)
-        with _map_file(path, stat.st_size) as buffer:
-            if buffer[:4] != ZIP_MARK:
-                yield from read_parts(name, buffer, written, (name,))
-                return
-            for file in _read_archive(path, name, written):
-                parts = read_parts(file.source, file.content, file.received_at, file.paths)
-                yield from [file] if file.fault else parts
+        with path.open("rb") as opened:
+            is_small = stat.st_size < HEAD_BYTES
+            buffer = opened.read() if is_small else mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+        if buffer[:4] != ZIP_MARK:
+            yield from read_parts(name, buffer, written, (name,))
+            return
+        for file in _read_archive(path, name, written):
+            parts = read_parts(file.source, file.content, file.received_at, file.paths)
+            yield from [file] if file.fault else parts
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else None
         yield RawMessage(
             name, b"", None, (name,), f"cannot be read; got {reason or 'an error of the system'}"
         )
-
-
-@contextmanager
-def _map_file(path: Path, size: int) -> Iterator[Buffer]:
-    with path.open("rb") as file:
-        if size < HEAD_BYTES:
-            yield file.read()
-            return
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-            yield mapped
 
 
 def _read_archive(path: Path, name: str, written: datetime) -> Iterator[RawMessage]:
