@@ -187,59 +187,59 @@ def read_name(node: Node | None, path: str) -> str:
     return get_local_name(read_text(node, path) or "")
 
 
-def list_objects(node: Node | None, name: str, doubts: Doubts) -> list[Node]:
-    """List the objects of a property, each once; a link that leads nowhere is a doubt."""
-    return _select_objects(list_values(node, name), doubts)
+class NodeReader:
+    """Reads the objects and amounts of properties; a link that leads nowhere and a value that cannot be used are doubts."""
 
+    def __init__(self, doubts: Doubts) -> None:
+        self.doubts = doubts
 
-def _select_objects(values: list[Any], doubts: Doubts) -> list[Node]:
-    found: dict[int, Node] = {}
-    for value in values:
-        if isinstance(value, dict) and not is_link(value):
-            found.setdefault(id(value), value)
-        elif find_link(value):
-            doubts.add("link_unresolved")
-    return list(found.values())
+    def list_objects(self, node: Node | None, name: str) -> list[Node]:
+        """List the objects of a property, each once."""
+        return self._select_objects(list_values(node, name))
 
+    def _select_objects(self, values: list[Any]) -> list[Node]:
+        found: dict[int, Node] = {}
+        for value in values:
+            if isinstance(value, dict) and not is_link(value):
+                found.setdefault(id(value), value)
+            elif find_link(value):
+                self.doubts.add("link_unresolved")
+        return list(found.values())
 
-def find_object(node: Node | None, name: str, doubts: Doubts) -> Node | None:
-    """Find the first object of a property."""
-    return next(iter(list_objects(node, name, doubts)), None)
+    def find_object(self, node: Node | None, name: str) -> Node | None:
+        """Find the first object of a property."""
+        return next(iter(self.list_objects(node, name)), None)
 
+    def read_measure(
+        self, node: Node | None, name: str, field: str | None, unit: str = "unit"
+    ) -> tuple[float | None, str | None]:
+        """Read the first number of a property, bare, typed, as text, or of a value object, and the code of its unit."""
+        for value in list_values(node, name):
+            is_object = isinstance(value, dict)
+            amount = next(iter(value.get("numericalvalue", ())), None) if is_object else value
+            number = parse_number(clean_text(amount), self.doubts, field)
+            if number is not None:
+                return number, read_code(value, unit) if is_object else None
+        return None, None
 
-def read_number(node: Node | None, name: str, doubts: Doubts, field: str | None = None) -> float | None:
-    """Read the first number of a property."""
-    return read_measure(node, name, "unit", doubts, field)[0]
+    def read_number(self, node: Node | None, name: str, field: str | None = None) -> float | None:
+        """Read the first number of a property."""
+        return self.read_measure(node, name, field)[0]
 
+    def read_kilograms(self, node: Node | None, name: str, field: str) -> float | None:
+        """Read a weight; one without a unit is kilograms, in doubt."""
+        return convert_weight(*self.read_measure(node, name, field), self.doubts, field)
 
-def read_measure(
-    node: Node | None, name: str, unit: str, doubts: Doubts, field: str | None
-) -> tuple[float | None, str | None]:
-    """Read the first number of a property, bare, typed, as text, or of a value object, and the code of its unit."""
-    for value in list_values(node, name):
-        is_object = isinstance(value, dict)
-        amount = next(iter(value.get("numericalvalue", ())), None) if is_object else value
-        number = parse_number(clean_text(amount), doubts, field)
-        if number is not None:
-            return number, read_code(value, unit) if is_object else None
-    return None, None
-
-
-def read_kilograms(node: Node | None, name: str, doubts: Doubts, field: str) -> float | None:
-    """Read a weight; one without a unit is kilograms, in doubt."""
-    return convert_weight(*read_measure(node, name, "unit", doubts, field), doubts, field)
-
-
-def read_place(node: Node, name: str, doubts: Doubts) -> str | None:
-    """Read the IATA code of a location; of a UN/LOCODE the last three letters, as in air transport."""
-    for value in list_values(node, name):
-        if not isinstance(value, str) or LINK.fullmatch(value.strip()):
-            location = next(iter(_select_objects([value], doubts)), None)
-            if location is None:
-                continue
-            value = read_code(location, "locationcodes")
-        code = (clean_text(value) or "").upper().replace(" ", "")
-        if not code.isascii() or not code.isalnum():
-            return None
-        return code[2:] if len(code) == UN_LOCODE_LENGTH else code
-    return None
+    def read_place(self, node: Node, name: str) -> str | None:
+        """Read the IATA code of a location; of a UN/LOCODE the last three letters, as in air transport."""
+        for value in list_values(node, name):
+            if not isinstance(value, str) or LINK.fullmatch(value.strip()):
+                location = next(iter(self._select_objects([value])), None)
+                if location is None:
+                    continue
+                value = read_code(location, "locationcodes")
+            code = (clean_text(value) or "").upper().replace(" ", "")
+            if not code.isascii() or not code.isalnum():
+                return None
+            return code[2:] if len(code) == UN_LOCODE_LENGTH else code
+        return None
