@@ -6,8 +6,6 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
-from msgspec import structs
-
 from consignments.errors import MessageFault
 from consignments.messages.air.cargo_imp import unwrap_interchange
 from consignments.messages.configuration import load_table
@@ -159,7 +157,6 @@ def read_message_parts(content: bytes, context: MessageContext, kind: MessageKin
     """Yield what a message of a kind holds."""
     if len(content) > kind.max_bytes:
         raise MessageFault("too large", got=f"{len(content):,} bytes", expected=f"at most {kind.max_bytes:,}")
-    context = structs.replace(context, newest=kind.newest)
     if kind.mapping is not None:
         yield from read_mapped(content, context, kind.mapping)
     elif kind.reader:

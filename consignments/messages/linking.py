@@ -228,10 +228,6 @@ class Linker:
         record = structs.replace(row.record, cancelled_at=at)
         self.store.set_row(number, structs.replace(row, record=record, cancelled=True))
 
-    def has_several_versions(self) -> bool:
-        """Check whether any consignment has several rows."""
-        return self.changes["amended"] > 0 or self.changes["houses amended by their master"] > 0
-
 
 def _is_older(issued_at: datetime | None, known: datetime | None) -> bool:
     """Check whether a version was issued before the one that is known."""

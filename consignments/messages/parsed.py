@@ -87,9 +87,8 @@ Parsed = Declaration | MasterDetails | StateRow | Ignored | MessageFault
 
 
 class MessageContext(msgspec.Struct, frozen=True):
-    """Knowledge of a reader beyond the bytes."""
+    """Knowledge of a reader beyond the bytes; `newest` is the newest version of the kind that its reader knows."""
 
-    source: str
     notes: list[str] = msgspec.field(default_factory=list)
     received_at: datetime | None = None
     newest: int | None = None

@@ -178,7 +178,7 @@ def _parse_message(raw: RawMessage, source: _Source, notes: list[str]) -> None:
     if kind.name == LINKED:
         result.documents.append(raw)
         return
-    context = MessageContext(raw.source, notes, options.received_at or raw.received_at or source.now)
+    context = MessageContext(notes, options.received_at or raw.received_at or source.now, kind.newest)
     found: Parsed | None = None
     adds_only = True
     for found in read_message_parts(raw.content, context, kind):

@@ -137,7 +137,7 @@ def build_table(
         table = build_rows(records, get_fields(Consignment))
         for name in extras:
             table = table.append_column(name, pa.array([row.extras.get(name) for row in chunk], TEXT))
-        if linker.has_several_versions():
+        if linker.changes["amended"] or linker.changes["houses amended by their master"]:
             numbers = pa.array(range(start + 1, start + len(table) + 1), INTEGER)
             table = table.append_column(SEQUENCE, numbers)
         levels.update(record.level or "item" for record in records)

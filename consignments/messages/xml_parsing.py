@@ -49,9 +49,9 @@ def parse_xml(data: bytes, notes: list[str], max_tags: int = MAX_TAGS) -> Elemen
         last, repairs = getattr(error.error_log, "last_error", None), list[str]()
         too_deep = last is not None and last.type == etree.ErrorTypes.ERR_RESOURCE_LIMIT
         repaired = data if too_deep else repair_xml(data, repairs)
-        with suppress(etree.XMLSyntaxError):
-            root = _parse(repaired) if repaired is not data else None
-            if root is not None:
+        if repaired is not data:
+            with suppress(etree.XMLSyntaxError):
+                root = _parse(repaired)
                 notes += repairs
                 return root
         raise build_syntax_fault(error, data) from error
@@ -111,14 +111,9 @@ def _decode(data: bytes) -> tuple[str, str]:
     """Decode by byte-order mark, declaration or UTF-8, else as Windows-1252; give what was odd."""
     marked = next((name for mark, name in BYTE_ORDER_MARKS.items() if data.startswith(mark)), None)
     declared = ENCODING.match(data.lstrip(b"\xef\xbb\xbf \t\r\n"))
-    names = [marked, declared[1].decode() if declared else None, "utf-8"]
-    for name in names:
-        if name is None:
-            continue
-        try:
-            return data.decode(name), "" if name != names[2] or not declared else "its encoding is UTF-8"
-        except (LookupError, UnicodeError, ValueError):
-            continue
+    for name in filter(None, (marked, declared and declared[1].decode(), "utf-8")):
+        with suppress(LookupError, UnicodeError, ValueError):
+            return data.decode(name), "its encoding is UTF-8" if declared and name == "utf-8" else ""
     return data.decode(SECOND_ENCODING, "replace"), "read as Windows-1252: it is not of its own encoding"
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from consignments.errors import Reject
+from consignments.messages.onerecord.waybills import OneRecordLinker
 from consignments.messages.parsed import Declaration, MasterDetails, MessageContext, Parsed, StateRow
 from consignments.messages.post.mapping import MessageMapping
 from consignments.messages.quality import find_doubts, sort_codes
@@ -123,7 +124,14 @@ def load(name: str) -> bytes:
 
 
 def read(reader: Reader, content: bytes) -> list[Parsed]:
-    return list(reader(content, MessageContext("test")))
+    return list(reader(content, MessageContext()))
+
+
+def read_one_record(content: bytes, _: MessageContext) -> Iterator[Parsed]:
+    """Read one document by itself; what it links to elsewhere is not known."""
+    linker = OneRecordLinker()
+    linker.add_document(content, "test")
+    return (parsed for _, parsed in linker.read_all())
 
 
 def declarations(reader: Reader, content: bytes) -> list[Declaration]:

@@ -46,7 +46,7 @@ from consignments.messages.onerecord.graph import (
     read_text,
     walk_objects,
 )
-from consignments.messages.parsed import Declaration, Ignored, Level, MasterDetails, MessageContext, Parsed
+from consignments.messages.parsed import Declaration, Ignored, Level, MasterDetails, Parsed
 
 ROLES, DIRECT_ROLES, CONTACTS, OWN_CONTACTS = (
     load_codes("onerecord/keys", section) for section in ("roles", "direct_roles", "contacts", "own_contacts")
@@ -347,14 +347,6 @@ def _list_legs(holder: Node) -> list[Node]:
 
 
 # --- documents -------------------------------------------------------------------------------------------------------
-
-
-def read_one_record(content: bytes, context: MessageContext) -> Iterator[Parsed]:
-    """Read one document by itself; what it links to elsewhere is not known."""
-    linker = OneRecordLinker()
-    linker.add_document(content, context.source)
-    for _, parsed in linker.read_all():
-        yield parsed
 
 
 class OneRecordLinker(ObjectGraph):

@@ -167,7 +167,7 @@ def draft_mapping(samples: Iterable[tuple[str, bytes]]) -> Draft:
     for name, content in samples:
         if find_format(content) == "edifact":
             raise MessageFault("no draft for EDIFACT", where=name, todo=f"write its segment map {BY_HAND}")
-        for record in list_records(content, MessageContext(name), (whole,)):
+        for record in list_records(content, MessageContext(), (whole,)):
             if isinstance(record, MessageFault):
                 raise record
             found.add(record.scope)

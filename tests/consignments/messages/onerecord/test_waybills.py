@@ -4,9 +4,9 @@ import json
 from typing import Any
 
 import pytest
-from support.messages import declaration, declarations, given, load
+from support.messages import declaration, declarations, given, load, read_one_record
 
-from consignments.messages.onerecord.waybills import OneRecordLinker, read_one_record
+from consignments.messages.onerecord.waybills import OneRecordLinker
 
 CARGO = "https://onerecord.iata.org/ns/cargo#"
 HOUSE: dict[str, Any] = json.loads(load("one_record_embedded.json"))

@@ -18,7 +18,7 @@ from consignments.messages.post.mapping import parse_mapping
 
 
 def read(mapping: str, content: bytes) -> list[Declaration]:
-    found = read_mapped(content, MessageContext("test"), parse_mapping(mapping, "draft"))
+    found = read_mapped(content, MessageContext(), parse_mapping(mapping, "draft"))
     return [each for each in found if isinstance(each, Declaration)]
 
 

@@ -39,7 +39,7 @@ def test_memory_does_not_grow_with_the_number_of_items() -> None:
     def measure_peak(times: int) -> int:
         content = F43[:start] + F43[start:end] * times + F43[end:]
         tracemalloc.start()
-        count = sum(1 for _ in read_ics2(content, MessageContext("test")))
+        count = sum(1 for _ in read_ics2(content, MessageContext()))
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert count == 2 * times

@@ -20,7 +20,7 @@ MAPPING = (
 
 
 def read(content: bytes) -> None:
-    list(read_mapped(content, MessageContext("test"), parse_mapping(MAPPING, "own.toml")))
+    list(read_mapped(content, MessageContext(), parse_mapping(MAPPING, "own.toml")))
 
 
 @pytest.mark.parametrize("case", read_cases("mapping_faults"))

@@ -9,10 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import etree
 from msgspec.structs import asdict, astuple, replace
-from support.messages import ROOT, declaration, read_all
+from support.messages import ROOT, declaration, read_all, read_one_record
 
 from consignments.messages.linking import ROUTE_JOINT
-from consignments.messages.onerecord.waybills import read_one_record
 from consignments.messages.post.postal import read_postal
 from consignments.records import Consignment, Item
 from consignments.tables import check_frame, to_consignments
