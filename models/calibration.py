@@ -81,7 +81,7 @@ class CalibrationLevel(NamedTuple):
 
     def to_sentence(self) -> str:
         """Describe the accuracy of the level of the scores."""
-        found = f"{format_count(self.positives, 'positive')} among {self.inspected:,} random inspections of the latest weeks"
+        found = f"{format_count(self.positives, 'positive')} among {self.inspected:,} random inspections of the tested weeks"
         least, most = (format_number(1 / max(end, 1e-9)) for end in (self.high, self.low))
         interval = f"predicted positives are {least} to {most} times the real ones (95 % interval)"
         if self.positives >= MIN_RANDOM_POSITIVES:

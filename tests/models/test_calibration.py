@@ -127,7 +127,7 @@ def test_with_few_finds_the_sentence_says_that_the_level_rests_on_what_was_chose
     assert f"are {1 / few.high:.3g} to {1 / few.low:.3g} times the real ones" in few.to_sentence()
     assert many.high / many.low < 6
     none = estimate_level(np.full(12, 0.02), np.zeros(12, dtype=bool))
-    assert "12 random inspections of the latest weeks): by them, it is unknown." in none.to_sentence()
+    assert "12 random inspections of the tested weeks): by them, it is unknown." in none.to_sentence()
 
 
 def test_without_random_inspections_nothing_is_shifted_and_the_interval_is_wide() -> None:

@@ -4,7 +4,7 @@ A find stands at least for itself, and at most for its inverse selection probabi
 of six is of a kind that nobody finds, and a score is taken to rank it at random."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -161,11 +161,13 @@ class KnownFinds:
         return attach_finds(Estimate(found.value, *np.clip((low, high), 0.0, 1.0).tolist()), self.weight)
 
     def estimate_precision(self, within: Floats, reach: float) -> Estimate:
-        """Estimate the share of positives among some traffic; `within` is the part of each find that belongs to it."""
+        """Estimate the share of positives among some traffic, at least what was counted; `within` is the part of each find that belongs to it."""
         usual = float(self.weight.mean()) if len(self.weight) else 1.0
         rate = estimate_rate(self.weight * within, self.day, self.days, reach, usual)
         least = estimate_rate(self.stands_for * within, self.day, self.days, reach)
-        return attach_finds(Estimate(rate.value, min(rate.low, least.low), rate.high), self.weight)
+        found = attach_finds(Estimate(rate.value, min(rate.low, least.low), rate.high), self.weight)
+        # What was counted bounds an estimate, and does not make one of too few results.
+        return replace(found, low=least.value) if self.unseen and found.is_shown else found
 
     def estimate_gain(self, other: "KnownFinds", name: str) -> Estimate:
         """Estimate a measure of another score of the same traffic minus this one: only finds that the two place differently move it."""

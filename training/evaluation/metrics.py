@@ -217,7 +217,7 @@ def _build_calibration_table(ranked: RankedTraffic, finds: KnownFinds) -> list[R
     known = np.isfinite(traffic.probabilities)
     bins = np.minimum(np.searchsorted(CALIBRATION_CUTS, first, side="left"), len(CALIBRATION_CUTS) - 1)
     at = traffic.labelled & traffic.positive
-    rows: list[Row] = []
+    carried, rows = finds.weight[known[at]], list[Row]()
     for place, until in enumerate(CALIBRATION_CUTS):
         mine = (bins == place) & known
         count = float(traffic.traffic[mine].sum())
@@ -226,7 +226,7 @@ def _build_calibration_table(ranked: RankedTraffic, finds: KnownFinds) -> list[R
         row |= {"labelled": int((mine & traffic.labelled).sum()), "positive": int((mine & at).sum())}
         total = float(traffic.probabilities[mine] @ traffic.traffic[mine])
         row |= {"mean_score": total / count if count else np.nan}
-        rows.append(row | {f"rate{end}": value for end, value in rate.list_ends()})
+        rows.append(row | attach_finds(rate, carried).to_columns("rate"))
     return rows
 
 

@@ -50,11 +50,11 @@ class GateReport(NamedTuple):
     comparison_run: str = ""
 
     @classmethod
-    def from_evidence(cls, evidence: GateEvidence) -> "GateReport":
-        """Run the gate on evidence, and recommend what to do."""
+    def from_evidence(cls, evidence: GateEvidence, at: datetime | None = None) -> "GateReport":
+        """Run the gate on evidence, and recommend what to do; `at` is the time that it names, by default now."""
         rules = run_gate(evidence)
         action, way, sentence = _recommend(rules, evidence)
-        as_of = f"The gate as of {datetime.now(UTC):%Y-%m-%d %H:%M} UTC."
+        as_of = f"The gate as of {at or datetime.now(UTC):%Y-%m-%d %H:%M} UTC."
         said = [*_describe_figures(evidence), summarize_rules(rules), as_of]
         facts = [fact for fact in said if fact not in sentence]
         if evidence.goes_back:

@@ -191,7 +191,7 @@ def describe_deployed(
     decides = "The gate decides by the compared fits, which lack the results of the last weeks."
     if gain.is_shown and not own.is_shown:
         decides = "The gate decides by the compared fits alone, so this does not decide."
-    return f"On the weeks that both reports have, the recipes as deployed: {counts} {difference} {decides}"
+    return f"On the weeks that both reports have, ranked by themselves, the recipes as deployed: {counts} {difference} {decides}"
 
 
 @dataclass(frozen=True)
@@ -335,6 +335,8 @@ def _check_each_slice(
         known = f"{MIN_SLICE_POSITIVES} known finds"
         return build_unchecked(f"no slice of {known} has an interval" if large else f"no slice has {known}")
     found = "; ".join(beyond) or f"slices checked: {len(judged)}, none beyond the limit"
+    if left := [f"{row['kind']} {row['value']}" for row in large if row not in judged]:
+        found += f"; too few results to check {', '.join(left)}"
     return RuleResult(not beyond, found)
 
 

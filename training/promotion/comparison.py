@@ -193,7 +193,7 @@ def list_disagreements(
 
 
 def _join_reasons(text: str) -> str:
-    reasons = msgspec.json.decode(text)[:MAX_REASONS]
+    reasons = [each for each in msgspec.json.decode(text)[:MAX_REASONS] if each["facts"]]
     return REASON_SEPARATOR.join(f"{reason['text']} ({reason['direction']} the score)" for reason in reasons)
 
 

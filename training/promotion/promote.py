@@ -109,7 +109,7 @@ def promote(
             )
         standing = None
     evidence = gather_evidence(registry, history, options._replace(approvers=approvers))
-    report = GateReport.from_evidence(evidence)
+    report = GateReport.from_evidence(evidence, approval.approved_at)
     obstacles = find_obstacles(report.rules)
     if UNFORCEABLE_RULES & set(obstacles) if force else obstacles:
         write_review(registry, version, report)

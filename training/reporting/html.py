@@ -7,6 +7,7 @@ from typing import Any
 
 import jinja2
 import pandas as pd
+from markupsafe import Markup, escape
 
 from models.formats import create_page_environment, format_interval, format_number, format_percent
 from training.evaluation.estimate import ENDS, TOO_FEW, Estimate
@@ -17,6 +18,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 MAX_PAGE_BYTES = 2_000_000
 """Maximum size of a page, so that it can be sent by e-mail."""
 CARDS = re.compile(r'<table class="cards.*?</table>', re.DOTALL)
+WHOLE = re.compile(r"--[a-z-]+(?: \d+)?|\d{4}-\d{2}-\d{2}")
 GATE_SECTION = re.compile(r"<!-- gate -->.*?<!-- /gate -->", re.DOTALL)
 
 
@@ -33,12 +35,18 @@ def format_estimate(estimate: Estimate, metric: str) -> tuple[str, str]:
     return value, format_interval(low, high)
 
 
+def keep_whole(text: str) -> Markup:
+    """Escape a text so that no line of a page ends within a percentage, a date or an option with its number."""
+    whole = WHOLE.sub(r'<span class="whole">\g<0></span>', str(escape(text)))
+    return Markup(whole.replace(" %", "\N{NO-BREAK SPACE}%"))
+
+
 def create_environment(folder: Path = TEMPLATES) -> jinja2.Environment:
     """Create the template environment of a folder, whose pages extend those of this one; all values are escaped."""
     made = create_page_environment(folder, TEMPLATES)
     made.filters |= {"named": format_metric, "setting": format_setting}
     made.filters["moment"] = lambda moment: f"{pd.Timestamp(moment):%Y-%m-%d %H:%M} UTC"
-    made.filters["unbroken"] = lambda text: text.replace(" %", "\N{NO-BREAK SPACE}%")
+    made.filters["unbroken"] = keep_whole
     made.globals |= {
         "between": format_interval,
         "estimated": format_estimate,

@@ -30,7 +30,7 @@ EXPLAINED_ROWS = 400
 SHOWN_FEATURES = 10
 MAX_GRID_VALUES = 13
 MIN_PROBABILITY = 1e-9
-FIRST_STEP = "Mean of the training rows, in which inspected ones are over-represented"
+FIRST_STEP = "Mean raw score of the training rows"
 LAST_STEP = "Calibration, from the raw score to a probability"
 
 

@@ -57,7 +57,8 @@ from training.runs.task import TrainingTask, require_outcomes
 
 PROCESSOR_TAG = "processor"
 RULE_PRIOR_SENTENCE = (
-    "Some trees start from the score of the fixed rules, so the model holds what these know."
+    "Some trees start from the score of the fixed rules, so the model holds what these know. "
+    "Rules that choose what is inspected look too good."
 )
 
 

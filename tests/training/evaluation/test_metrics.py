@@ -63,6 +63,17 @@ def test_the_table_says_what_share_of_the_top_has_a_result_and_what_the_finds_al
     assert row["naive_precision"] == pytest.approx(3 / 5)
 
 
+@pytest.mark.parametrize(("finds", "shown"), [(6, False), (40, True)])
+def test_rates_of_few_finds_are_not_shown_and_none_is_below_what_was_counted(finds, shown):
+    labelled = np.isin(np.arange(4000), np.arange(finds) * 21)
+    found = evaluate(traffic(falling(4000), labelled, labelled, 9.0 * labelled), QUICK)
+    row = get_row(found, "10pct")
+    at_least = row["precision_at_least"] if shown else np.nan
+    assert row["precision_low"] == pytest.approx(at_least, nan_ok=True)
+    rates = [each["rate"] for each in found.calibration if each["traffic_until"] > 0.01]
+    assert np.isfinite(rates).tolist() == [shown] * len(rates)
+
+
 def test_a_find_with_a_small_probability_counts_more_but_not_all():
     """The square root of 49 is 7: the find below the cut counts 7 of 5 + 7, and a sixth of all is ranked at random."""
     labelled = np.arange(100) < 10

@@ -76,7 +76,7 @@ def read_estimates(given: dict[str, list[Any]]) -> dict[str, Estimate]:
 
 def read_figures(case: dict[str, Any]) -> RunFigures:
     """Read the figures of a good run, with the changes of a case."""
-    slices = [SLICE | case.get("slice", {})]
+    slices = [SLICE | case.get("slice", {})] + [SLICE | each for each in case.get("more_slices", [])]
     model = make_evaluation(slices=slices, **read_estimates(case.get("metrics", {})))
     if "calibrated_from_day" in case:
         begins = BEGINS + timedelta(days=case["calibrated_from_day"])
