@@ -15,7 +15,7 @@ from operation.yields import YieldCounts
 from training.evaluation.estimate import Estimate
 from training.reporting.html import render_page
 from training.reporting.mlflow_tracking import RunRecord
-from training.reporting.tables import RunTable, replace_unknown
+from training.reporting.tables import RunTable, encode_plain
 
 TEMPLATES = Path(__file__).parent / "templates"
 PAGE_FILE = "report.html"
@@ -70,14 +70,14 @@ def to_plain(value: Any) -> Any:
     elif is_dataclass(value):
         value = {field.name: getattr(value, field.name) for field in fields(value)}
     if not isinstance(value, Mapping):
-        return (
-            [to_plain(each) for each in value] if isinstance(value, list | tuple) else replace_unknown(value)
-        )
+        if isinstance(value, list | tuple):
+            return [to_plain(each) for each in value]
+        return msgspec.json.decode(encode_plain(value))
     plain: dict[str, Any] = {}
     for name, each in value.items():
         if isinstance(each, Estimate):
             ends = {name: each.value, f"{name}_low": each.low, f"{name}_high": each.high}
-            plain |= {end: replace_unknown(number) for end, number in ends.items()}
+            plain |= to_plain(ends)
         elif isinstance(each, YieldCounts):
             plain |= each._asdict()
         else:

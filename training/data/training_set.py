@@ -119,11 +119,6 @@ def get_true_labels(consignment_id: "pd.Series", truth: pd.DataFrame, target: Ta
     return Labels(known, positive, np.ones(len(result)), missed, chosen=known, selected_by=nobody)
 
 
-def compute_inverse_propensity(probability: Floats, clip: float = np.inf) -> Floats:
-    """Compute inverse selection probabilities, at most `clip`; a row without one stands for itself (Horvitz and Thompson 1952)."""
-    return np.asarray(np.minimum(np.where(np.isnan(probability), 1.0, 1.0 / probability), clip))
-
-
 def compute_effective_sample_size(weight: Floats) -> float:
     """Compute the number of equally weighted rows that would be as informative (Kish 1965)."""
     squares = float((weight**2).sum())
@@ -363,8 +358,9 @@ def _draw_background(
 def compute_fitting_weights(
     part: NDArray[np.int8], labels: Labels, background: Bools, config: WeightsConfig
 ) -> Floats:
-    """Compute the weight of each row in fitting: inverse selection probability, clipped, and background weights."""
-    weight = np.where(labels.known, compute_inverse_propensity(labels.probability, config.ipw_clip), 0.0)
+    """Compute the weight of each row in fitting: inverse selection probability, clipped, and background weights (Horvitz and Thompson 1952)."""
+    inverse = np.where(np.isnan(labels.probability), 1.0, 1.0 / labels.probability)
+    weight = np.where(labels.known, np.minimum(inverse, config.ipw_clip), 0.0)
     for code in (TRAIN, VALIDATION):
         mine = background & (part == code)
         if mine.any():

@@ -85,8 +85,9 @@ class DossierEvidence:
         vouched = f"They have no valid signature: {self.source.doubt}."
         if self.source.signer is not None:
             vouched = f"They are signed by {self.source.signer}."
-        elif self.is_approved_with_figures:
-            vouched = self._describe_record()
+        elif self.is_approved_with_figures and (signed := self.approval):
+            found = signed.record.rules.get(VERIFIED_RULE, {}).get("found", "not known")
+            vouched = f"They are those of promotion record {signed.record.number}, signed by {self.signers}. At the approval: {found}."
         return f"The figures are computed from files of the training run that agree with its {EVIDENCE_FILE}. {vouched}"
 
     @property
@@ -95,12 +96,6 @@ class DossierEvidence:
         if self.approval is None or self.recipe is None or self.signers == UNVERIFIED:
             return False
         return self.approval.record.figures == build_deployed_figures(self.recipe.model)
-
-    def _describe_record(self) -> str:
-        assert self.approval is not None
-        record = self.approval.record
-        found = record.rules.get(VERIFIED_RULE, {}).get("found", "not known")
-        return f"They are those of promotion record {record.number}, signed by {self.signers}. At the approval: {found}."
 
     @property
     def signers(self) -> str | None:

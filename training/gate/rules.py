@@ -60,18 +60,13 @@ def compute_run_figures(
     recipe: RecipeEvaluation | None = None,
 ) -> RunFigures:
     """Compute the figures of the deployed recipe from its stored scores, with the settings of its run."""
-    rules, pace = stored.compare(config, base=BASELINE + RULES), count_pace(stored, config.origins)
     looks = {str(row["look"]): row for row in leaks}
-    recipe = recipe or evaluate_recipe(stored, config)
-    return RunFigures(recipe, rules, pace, looks, find_worst_move(name_swaps))
-
-
-def count_pace(stored: StoredScores, origins: int) -> FindPace:
-    """Count at what pace finds became known in the tested windows, and how many of these could be calibrated; `origins` were wanted."""
     calibrated = stored.frame.groupby("window")[PROBABILITY].count() > 0
-    weeks = stored.frame["day"].nunique() / 7
-    rate, windows = float(stored.frame["positive"].sum()) / weeks, len(calibrated)
-    return FindPace(rate, weeks / windows, windows, int(calibrated.sum()), origins)
+    weeks, windows = stored.frame["day"].nunique() / 7, len(calibrated)
+    rate = float(stored.frame["positive"].sum()) / weeks
+    pace = FindPace(rate, weeks / windows, windows, int(calibrated.sum()), config.origins)
+    rules, recipe = stored.compare(config, base=BASELINE + RULES), recipe or evaluate_recipe(stored, config)
+    return RunFigures(recipe, rules, pace, looks, find_worst_move(name_swaps))
 
 
 def build_deployed_figures(model: Evaluation) -> DeployedFigures:

@@ -24,8 +24,8 @@ VERDICT_ACTIONS = {
     "stable": "No change that has a limit is beyond it with its whole 95 % interval; a rise of arrivals has none. Keep the model.",
     "insufficient data": "There is too little traffic to tell whether it changed. Keep watching: the notes say how much is needed.",
     "retrain": "The traffic changed. Train on later results and compare.",
-    "investigate data": "The data are faulty. Correct them first: the faults may cause the other changes, and a model trained on "
-    "these data would learn them.",
+    "investigate data": "Data seem to be missing or wrong. Find out first: a model trained on a fault would learn it. If the traffic "
+    "itself changed, repeat this on arrivals after the change (--from).",
 }
 MAX_DRAWN = 10
 MAX_SHOWN = 3.0

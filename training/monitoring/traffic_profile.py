@@ -86,11 +86,9 @@ def build_traffic_profile(
     score_edges = like.score_edges if like else _compute_deciles(seen.score)
     taken = seen.select_at_capacity(capacity)
     sources = {
-        f"{column}:{value}": codes == value
+        column: {value: codes == value for value in count_values(codes) if value not in ("", OTHERS)}
         for column in SOURCES
         for codes in [seen.extract_texts(column)]
-        for value in count_values(codes)
-        if value not in ("", OTHERS)
     }
     return ReferenceProfile(
         first_day=to_datetime(first * US_PER_DAY).date().isoformat(),
@@ -111,17 +109,21 @@ def build_traffic_profile(
         },
         mix={column: count_values(seen.extract_texts(column)) for column in MIX},
         missing={name: _count_missing(seen, mine) for name, mine in members.items()},
-        sizes={name: sizes for name, mine in sources.items() if (sizes := _compute_quantiles(seen, mine))},
+        sizes={
+            f"{column}:{value}": sizes
+            for column, found in sources.items()
+            for value, mine in found.items()
+            if (sizes := _compute_quantiles(seen, mine))
+        },
         sources={
             column: {
-                name.partition(":")[2]: SourceActivity(
-                    count_lasting(seen.day[mine], first, last),
-                    find_longest_silence(seen.day[mine], first, last),
+                value: SourceActivity(
+                    count_lasting(days, first, last), find_longest_silence(days, first, last)
                 )
-                for name, mine in sources.items()
-                if name.startswith(f"{column}:")
+                for value, mine in found.items()
+                for days in [seen.day[mine]]
             }
-            for column in SOURCES
+            for column, found in sources.items()
         },
         usual=compute_usual(seen.spec, seen.X),
     )

@@ -208,9 +208,7 @@ def _read_comparison(
     now = datetime.now(UTC)
     found = fetch_evidence(registry, run_id, about, kind="comparison", approvers=options.approvers, at=now)
     evidence = found.evidence
-    if evidence is None or evidence.begins is None or evidence.sources is None:
-        return None
-    if COMPARED_SCORES not in found.files:
+    if evidence is None or not evidence.begins or not evidence.sources or COMPARED_SCORES not in found.files:
         return None
     verified = _describe_signer(found, "the comparison")
     sources = []

@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from consignments.timestamps import to_day
 from models.arrays import Floats, Row, Rows
 from models.formats import format_percent
-from training.evaluation.estimate import ENDS, Estimate
+from training.evaluation.estimate import ENDS
 from training.evaluation.metrics import Evaluation, compute_capacity_curve
 from training.evaluation.stored_scores import BASELINE, RANK, RecipeEvaluation, StoredScores
 from training.evaluation.traffic import AT_CAPACITY, SHARES
@@ -55,7 +54,17 @@ def draw_capacity_curves(stored: StoredScores, recipe: RecipeEvaluation) -> dict
             band: dict[str, Any] = {"alpha": 0.16, "linewidth": 0, "label": "95 % interval"}
             axes.fill_between(CURVE_SHARES, low, high, color=charts.BLUE, **band)
             if (used := recipe.model[f"{measure}_at_{AT_CAPACITY}"]).is_shown:
-                _mark_capacity(axes, share, used)
+                axes.vlines(share, used.low, used.high, color=charts.INK, linewidth=1.6)
+                place: dict[str, Any] = {
+                    "textcoords": "offset points",
+                    "xytext": (9, -3),
+                    "color": charts.INK,
+                }
+                place["bbox"] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
+                axes.annotate(format_percent(used.value), (share, used.value), fontsize=9.5, **place)
+                axes.plot(
+                    share, used.value, "o", color=charts.INK, label="model at the capacity of each office"
+                )
             axes.set(xscale="log", ylim=(0, None))
             axes.xaxis.set_minor_locator(NullLocator())
             axes.set_xticks([*SHARES.values()], [charts.format_share_tick(each) for each in SHARES.values()])
@@ -194,14 +203,6 @@ def draw_dependence(
         axes.set_xlim(-0.1 * size - 0.2, end)
         axes.yaxis.set_major_locator(MaxNLocator(4))
     return chart
-
-
-def _mark_capacity(axes: Axes, share: float, found: Estimate) -> None:
-    axes.vlines(share, found.low, found.high, color=charts.INK, linewidth=1.6)
-    place: dict[str, Any] = {"textcoords": "offset points", "xytext": (9, -3), "color": charts.INK}
-    place["bbox"] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
-    axes.annotate(format_percent(found.value), (share, found.value), fontsize=9.5, **place)
-    axes.plot(share, found.value, "o", color=charts.INK, label="model at the capacity of each office")
 
 
 def _read_ends(rows: Sequence[Row], name: str) -> list[Floats]:

@@ -1,9 +1,10 @@
 """Tables as JSON, in the form that MLflow shows and compares."""
 
 import json
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
+
+import msgspec
 
 from models.arrays import Row
 
@@ -17,8 +18,8 @@ class RunTable(NamedTuple):
     def to_json(self) -> str:
         """Convert the table to JSON: column names once, then the rows; unknown numbers are null."""
         columns = list(dict.fromkeys([*self.columns, *(name for row in self.rows for name in row)]))
-        data = [[replace_unknown(row.get(name)) for name in columns] for row in self.rows]
-        return json.dumps({"columns": columns, "data": data}, separators=(",", ":"), ensure_ascii=False)
+        data = [[row.get(name) for name in columns] for row in self.rows]
+        return encode_plain({"columns": columns, "data": data}).decode()
 
 
 def parse_table(content: bytes | None) -> list[dict[str, Any]]:
@@ -38,11 +39,6 @@ def format_setting(value: Any, separator: str = ", ") -> str:
     return "not set" if value is None else str(value)
 
 
-def replace_unknown(value: Any) -> Any:
-    """Convert a value for JSON: numbers that are unknown (NaN) become None, at any depth, and numpy's numbers Python's."""
-    if isinstance(value, dict):
-        return {name: replace_unknown(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [replace_unknown(each) for each in value]
-    plain = value.item() if hasattr(value, "item") else value
-    return None if isinstance(plain, float) and not math.isfinite(plain) else plain
+def encode_plain(value: Any) -> bytes:
+    """Encode a value as JSON: numbers that are unknown (NaN) are null, and numpy's numbers as Python's."""
+    return msgspec.json.encode(value, enc_hook=lambda number: number.item())

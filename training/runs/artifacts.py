@@ -131,8 +131,8 @@ def _build_bundle(trained: TrainingResult, kind: FitKind) -> Bundle:
     scores = written.model.score(X, list(channel))
     band = np.array(written.model.bands.assign_all(scores), dtype=object)
     order = np.argsort(-scores, kind="stable")
-    bands = ("high", "elevated", "routine")
-    chosen = np.concatenate([order[band[order] == name][:EXAMPLES_PER_BAND] for name in bands])
+    ranked = [order[band[order] == name] for name in ("high", "elevated", "routine")]
+    chosen = np.concatenate([each[:EXAMPLES_PER_BAND] for each in ranked])
     level = written.level
     shift, low, high = (round_significant(each) for each in (level.shift, level.low, level.high))
     card = ModelCard(
