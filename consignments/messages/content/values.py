@@ -13,6 +13,7 @@ from typing import Any
 
 from consignments.countries import parse_country
 from consignments.doubts import Doubt, build_country_doubt
+from consignments.messages.configuration import load_codes, load_table
 from consignments.messages.quality import QUALITY_CODES
 from consignments.records import Item, get_fields
 from consignments.timestamps import EPOCH
@@ -48,16 +49,11 @@ def read_country(text: str | None, field: str, doubts: Doubts) -> str | None:
 DECIMAL = re.compile(r"\+?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 MAX_NUMBER = 1e12
 """No weight, count or amount of a consignment is larger."""
-POUND, OUNCE = 0.45359237, 0.028349523125
-KILOGRAMS = {"KGM": 1.0, "LBR": POUND, "GRM": 0.001, "ONZ": OUNCE, "TNE": 1000.0}
+KILOGRAMS: dict[str, float] = load_table("content/units")["codes"]
 """Kilograms in one unit, by its code in UN/ECE Recommendation 20."""
-DOUBTFUL_KILOGRAMS = {
-    **dict.fromkeys(("K", "KG", "KGS", "KILO", "KILOS", "KILOGRAM", "KILOGRAMS"), 1.0),
-    **dict.fromkeys(("L", "LB", "LBS", "POUND", "POUNDS"), POUND),
-    **dict.fromkeys(("G", "GR", "GRAM", "GRAMS"), 0.001),
-    **dict.fromkeys(("OZ", "OUNCE", "OUNCES"), OUNCE),
-}
+DOUBTFUL_KILOGRAMS = {name: KILOGRAMS[code] for name, code in load_codes("content/units", "others").items()}
 """Kilograms in one unit, by what senders write who do not use the code."""
+POUND, OUNCE = KILOGRAMS["LBR"], KILOGRAMS["ONZ"]
 IMP_KILOGRAMS = {"K": 1.0, "L": POUND}
 """Kilograms in one unit of Cargo-IMP."""
 

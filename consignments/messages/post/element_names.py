@@ -18,17 +18,6 @@ MIN_LETTERS_AT_END = 4
 """A known word that others stand before without a break has at least so many: `paino` in `kokonaispaino`."""
 UNKNOWN, BEGINNING = "unknown", "beginning"
 
-_INHERITED_NAMES = (
-    "address phone email country city postcode family hs_code quantity origin_country currency value unit_value total_value weight "
-    "net_weight gross_weight identifier reference account service nature postage departure_country destination_country carrier"
-)
-INHERITED = frozenset(_INHERITED_NAMES.split())
-"""Facts of which the number, code or text may stand in an element of its own below: `<Weight><Value>`."""
-
-
-COMPOUNDS = {("origin_country", "country"), ("phone", "address"), ("email", "address")}
-"""Facts of which the first says what the second is of."""
-
 
 class Meaning(NamedTuple):
     """The meaning of one word or phrase of a name: `sides` sender, `party` postcode, `goods` hs_code, `weak` names, …"""
@@ -133,16 +122,17 @@ def read_place(place: tuple[str, ...]) -> PlaceMeaning:
     weak = {each.name for each in own if each.section == "weak"}
     goods = any(GOODS in meanings for meanings in names)
     fact, inherited = _find_fact(own), None if above[-1:] == (GOODS,) else _find_fact(above)
+    is_inherited = inherited in load_words()["facts"]["inherited"]
     certain = all(each.section != BEGINNING for each in own)
     if goods and (fact, side) == ("country", "sender"):
         return PlaceMeaning("origin_country", None, certain)
     if fact is not None and fact != "value":
         return PlaceMeaning(fact, side, certain)
-    if "names" in weak and (inherited not in INHERITED or inherited == "address"):
+    if "names" in weak and (not is_inherited or inherited == "address"):
         known = certain and all(each.section != UNKNOWN for each in above)
         return PlaceMeaning("description" if goods and not side else "name", side, known)
     is_own = len(own) > 1 and inherited in index_columns("party_columns")
-    if inherited in INHERITED and ((fact and not is_own) or weak - {"goods"}):
+    if is_inherited and ((fact and not is_own) or weak - {"goods"}):
         return PlaceMeaning(inherited, side, True)
     if fact is None and own and {each.section for each in own} <= {"sides", "weak"}:
         if own[-1].section == "sides":
@@ -185,7 +175,7 @@ def _find_fact(meanings: Sequence[Meaning]) -> str | None:
     )
     if "ignored" in facts or is_qualifier:
         return "ignored"
-    if len(facts) > 1 and (facts[-2], last) in COMPOUNDS:
+    if "+".join(facts[-2:]) in load_words()["facts"]["compounds"]:
         return facts[-2]
     if last == "unit" and "per" in amounts and len(facts) > 1:
         return "unit_value" if facts[-2] == "value" else facts[-2]

@@ -396,7 +396,7 @@ def _select_records(
 
 def _list_around(root: Node, scopes: Sequence[Node]) -> list[Leaf]:
     """List some of what may be of goods or a party and stands outside of all declarations."""
-    return select_lost(list_leaves(root, RESPONSE_MARKS, {*map(id, scopes)}), (), MAX_AROUND)
+    return select_lost(list_leaves(root, RESPONSE_MARKS, {*map(id, scopes)}), frozenset(), MAX_AROUND)
 
 
 # --- which messages a mapping is for ----------------------------------------------------------------------------------

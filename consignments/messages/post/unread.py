@@ -21,21 +21,12 @@ from consignments.messages.content.values import (
     parse_number,
     parse_time,
 )
-from consignments.messages.post.element_names import index_columns, read_place
+from consignments.messages.post.element_names import index_columns, load_words, read_place
 from consignments.messages.post.mapping import MessageMapping
 
 GOODS_FACTS = ("description", "hs_code")
 CUSTOMS_FACTS = {"value", "unit_value", "origin_country"}
 AMOUNTS = ("value", "net_weight_kg", "quantity")
-COLUMNS = {
-    **dict.fromkeys(("value", "unit_value", "total_value"), ("value", "declared_value")),
-    **dict.fromkeys(("weight", "net_weight", "gross_weight"), ("net_weight_kg", "gross_weight_kg")),
-    "quantity": ("quantity", "pieces"),
-    "origin_country": ("origin_country",),
-    "currency": ("currency",),
-    "nature": ("nature",),
-}
-"""Columns of which one is enough for a fact."""
 WORDS = re.compile(r"[A-Za-z]{2}|[^\W\d_A-Za-z]")
 """Two letters, or one of another alphabet."""
 FLAG = re.compile(r"true|false|[01YN]", re.IGNORECASE)
@@ -60,7 +51,7 @@ class Leaf(NamedTuple):
         sought = self.node in trace.searched and not names.isdisjoint((self.place[-1], "*"))
         return sought or self.place[-1] in mapping.deep_names
 
-    def is_lost(self, known: Collection[str]) -> bool:
+    def is_lost(self, known: Set[str]) -> bool:
         """Check whether it describes goods, or gives what is not among the columns that are known."""
         if self.place[-1].isdecimal():  # the elements of an EDIFACT segment have no names
             return False
@@ -77,8 +68,9 @@ class Leaf(NamedTuple):
         if fact is None and len(self.text) > 5 and has_heading(self.text):
             return "hs_code" not in known
         if fact is None and self.in_goods and is_number(self.text):
-            return not {*AMOUNTS} <= {*known}
-        return fact in COLUMNS and {*COLUMNS[fact]}.isdisjoint(known)
+            return not known >= set(AMOUNTS)
+        enough = load_words()["enough_columns"].get(fact or "")
+        return enough is not None and known.isdisjoint(enough)
 
 
 def list_leaves(
@@ -100,7 +92,7 @@ def list_leaves(
                     yield Leaf(at, holder, text, in_goods)
 
 
-def select_lost(leaves: Iterable[Leaf], known: Collection[str], limit: int) -> list[Leaf]:
+def select_lost(leaves: Iterable[Leaf], known: Set[str], limit: int) -> list[Leaf]:
     """Select the first leaves of so many different places that give what is not known."""
     found: dict[tuple[str, ...], Leaf] = {}
     for leaf in leaves:
