@@ -305,12 +305,6 @@ def find_s10_texts(node: Node) -> set[str]:
     return {text for text in texts if parse_s10(text)}
 
 
-def find_only_s10(node: Node) -> str | None:
-    """Find the one text of the form of a postal identifier in a node and all below it."""
-    texts = {text for _, below in walk_nodes(node) for text in find_s10_texts(below)}
-    return texts.pop() if len(texts) == 1 else None
-
-
 def _widen(found: _Found, own: set[str], declared: int) -> None:
     """Add to the only declaration below what stands around it; refuse what belongs to several, or to another."""
     identifiers = {identifier for part in found.parts for identifier in part.identifiers}

@@ -42,7 +42,7 @@ from consignments.messages.content.values import (
 )
 from consignments.messages.parsed import Declaration, MessageContext, Parsed, Purpose, build_count_fault
 from consignments.messages.post.csv_rows import read_rows
-from consignments.messages.post.declared_parts import RESPONSE_MARKS, DeclaredPart, find_only_s10, get_finder
+from consignments.messages.post.declared_parts import RESPONSE_MARKS, DeclaredPart, find_s10_texts, get_finder
 from consignments.messages.post.edifact import find_message_type, looks_like_edifact, read_interchange
 from consignments.messages.post.mapping import (
     COLUMNS,
@@ -134,11 +134,7 @@ class Record:
         self._complete(fields, items)
         purpose = self._read_own("purpose")
         known = {name: value for name, value in fields.items() if value is not None}
-        identifier = (
-            known.pop("consignment_id", None)
-            or (self.mapping.is_searched and find_only_s10(self.levels[-1]))
-            or identify_by_content(known)
-        )
+        identifier = known.pop("consignment_id", None) or self._find_identifier(known)
         if purpose != "delete" and known.keys().isdisjoint(DECLARED):
             return build_count_fault(1, 0, [identifier])
         self._warn_of_unread(
@@ -151,6 +147,12 @@ class Record:
             PURPOSES.get(purpose or "", "create"),
             self.doubts,
         )
+
+    def _find_identifier(self, known: Fields) -> str:
+        """Find the one text of the form of a postal identifier in a record that is searched, else name it by its content."""
+        nodes = walk_nodes(self.levels[-1]) if self.mapping.is_searched else ()
+        found = {text for _, node in nodes for text in find_s10_texts(node)}
+        return found.pop() if len(found) == 1 else identify_by_content(known)
 
     def _warn_of_unread(self, known: Set[str]) -> None:
         """Warn of what nothing read in the record or around it, if it may be of goods or of what the record lacks."""

@@ -21,7 +21,7 @@ from consignments.messages.content.values import (
     parse_number,
     parse_time,
 )
-from consignments.messages.post.element_names import index_columns, load_words, read_place
+from consignments.messages.post.element_names import index_columns, read_place
 from consignments.messages.post.mapping import MessageMapping
 
 GOODS_FACTS = ("description", "hs_code")
@@ -69,8 +69,8 @@ class Leaf(NamedTuple):
             return "hs_code" not in known
         if fact is None and self.in_goods and is_number(self.text):
             return not known >= set(AMOUNTS)
-        enough = load_words()["enough_columns"].get(fact or "")
-        return enough is not None and known.isdisjoint(enough)
+        enough = index_columns("enough").get(fact or "")
+        return enough is not None and known.isdisjoint(enough.split())
 
 
 def list_leaves(
