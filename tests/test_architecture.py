@@ -21,7 +21,6 @@ DRAWN = re.findall(r"^([a-z]+) {2}", DRAWING, re.MULTILINE)
 @pytest.mark.parametrize("name", [*DRAWN, "npsrisk"])
 def test_the_package_imported_is_this_repositorys(name: str) -> None:
     module = importlib.import_module(name)
-    assert module.__file__ is not None
     assert REPOSITORY in Path(module.__file__).resolve().parents
 
 
@@ -51,7 +50,6 @@ def test_the_drawing_has_the_packages_in_the_order_of_their_imports() -> None:
 @pytest.mark.parametrize("package", re.findall(r"^([a-z_.]+) {2}", DRAWING, re.MULTILINE))
 def test_the_drawn_rooms_are_the_folders_and_their_floors_those_of_the_contract(package: str) -> None:
     lines = re.search(rf"^{re.escape(package)} {{2}}.*\n((?: .*\n)+)", DRAWING, re.MULTILINE)
-    assert lines is not None
     drawn = [re.split(r" {2,}", line.strip())[0] for line in lines[1].splitlines()]
     folder = REPOSITORY.joinpath(*package.split("."))
     rooms = _list_packages(folder)

@@ -173,8 +173,7 @@ def read_manifests() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def read_compose() -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yml").read_text())
-    return found
+    return yaml.safe_load((DEPLOY / "compose.yml").read_text())
 
 
 def list_containers() -> list[Container]:

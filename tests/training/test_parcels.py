@@ -41,7 +41,6 @@ def make_strangers(number):
 def answers(shared_run):
     """Score all parcels on the day after the shared world, with its past as history."""
     past, outcomes = shared_run.tables.consignments, shared_run.tables.outcomes
-    assert outcomes is not None
     found = past[past["consignment_id"].isin(outcomes["consignment_id"][outcomes["result"] == "nps"])]
     identities = ["sender_name", "sender_address", "sender_phone", "consignee_address", "consignee_phone"]
     known = found.dropna(subset=identities).iloc[-1].dropna()

@@ -22,8 +22,7 @@ def keys(tmp_path: Path) -> Keys:
 @pytest.fixture
 def second(tmp_path: Path) -> str:
     created = run("create --name second --json", tmp_path / "elsewhere")
-    public: str = read_json(created)["public_key"]
-    return public
+    return read_json(created)["public_key"]
 
 
 def run(words: str, folder: Path, code: int = 0) -> Result:

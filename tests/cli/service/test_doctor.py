@@ -48,8 +48,7 @@ def examine(folder: Path, **settings: str) -> list[dict[str, Any]]:
     done = run_verb("doctor --json", **state_environment(folder) | {"MLFLOW_TRACKING_URI": None} | settings)
     result = read_json(done)
     assert done.exit_code == (0 if result["ok"] else 1)
-    checks: list[dict[str, Any]] = result["checks"]
-    return checks
+    return result["checks"]
 
 
 def find_wrong(folder: Path, **settings: str) -> dict[str, str]:

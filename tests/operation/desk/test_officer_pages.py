@@ -240,7 +240,6 @@ def test_the_list_is_ranked_and_shows_goods_value_weight_and_reasons(officer: Of
     same = scores[0] in read_text(officer.get(f"/consignment?id={names[0]}"))
     assert same, "the list and the page round alike"
     link = re.search(r'href="(/consignment\?id=180[^"]+)"', page.text)
-    assert link is not None
     assert "180-12345675/H 1?&#" in read_text(officer.get(link[1].replace("&amp;", "&")))
 
 
@@ -425,7 +424,6 @@ def test_after_an_act_the_page_says_so_and_offers_the_next_one(client: Client, o
     page = officer.get(f"/?{place}")
     first, second, last = re.findall(r'href="/consignment\?id=(RB5\d)', page.text)
     link = re.search(r'href="(/consignment[^"]+)"', page.text)
-    assert link is not None
     opened = officer.get(link[1].replace("&amp;", "&"))
     checked = opened.text.count('name="go" value="1" checked')
     assert checked == 2, "from the list, the next one is what follows"

@@ -145,7 +145,6 @@ def test_trends_of_pure_chance_are_rarely_called() -> None:
 
 def test_no_result_is_no_fault() -> None:
     tables = make_tables()
-    assert tables.outcomes is not None
     quiet = build_brief(Tables(tables.consignments, tables.outcomes[:0]), AS_OF)
     assert (quiet.known, quiet.trends) == (0, [])
     assert "There is no detection yet." in build_brief_document(quiet).page

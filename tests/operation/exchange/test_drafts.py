@@ -43,7 +43,6 @@ def test_a_seizure_and_its_warning_have_the_facts_and_no_personal_data() -> None
     text = encode_message(message).decode()
     assert [word for word in ("Orchid", "Harbour", "Kim", "Teheran", "7946", "SEIZED") if word in text] == []
     warning = draft_warning(message)
-    assert warning is not None
     assert warning.text == (
         "1.25 kg of 3-CMC, from GB, declared as cotton t-shirts, concealed in double wall, seized on 2024-03-05"
     )

@@ -56,7 +56,6 @@ def roles(settings: Settings) -> dict[str, str]:
 def test_the_champion_decides_and_the_challenger_is_marked(registry: Registry, settings: Settings) -> None:
     champion = publish(registry, settings.model, settings)
     beside = publish_shadow(registry, CHALLENGER, settings)
-    assert beside is not None
     assert [(each["version"], each["approved"]) for each in (champion, beside)] == [("1", True), ("2", False)]
     assert roles(settings) == {"current": "nps-risk-1", "shadow": "nps-risk-2"}
     with serving(settings) as client:
@@ -136,7 +135,6 @@ def test_a_challenger_decides_once_it_is_promoted(tmp_path: Path, bundle: Path, 
         client.look()
         assert "npsrisk_model_downgraded 0.0" in client.get("/metrics").text
     newer = find_release_folder(settings.state_dir)
-    assert newer is not None
     publish(registry, "models:/nps-risk@previous", settings)
     newer.rename(tmp_path / "moved away")
     with serving(settings) as client:

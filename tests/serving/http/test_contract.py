@@ -44,8 +44,7 @@ def refused_or_named(context: Any, response: Any, case: Any) -> bool | None:
     value = response.json() if response.status_code == 200 and case.method == "POST" else {}
     if isinstance(value, dict) and value.get("errors"):
         return None
-    found: bool | None = told.negative_data_rejection(context, response, case)
-    return found
+    return told.negative_data_rejection(context, response, case)
 
 
 def try_operation(case_of: Any, mode: Any, count: int, answers: Counter[int]) -> None:

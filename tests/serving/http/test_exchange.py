@@ -42,8 +42,7 @@ def score(client: Client, name: str, **changes: Any) -> dict[str, Any]:
 
 
 def strength(client: Client, name: str, **changes: Any) -> float:
-    found: float = score(client, name, **changes)["features"]["alerts.indicator_strength"]
-    return found
+    return score(client, name, **changes)["features"]["alerts.indicator_strength"]
 
 
 def test_a_seizure_matches_from_receipt_to_withdrawal(client: Client, partner: ExchangePartner) -> None:

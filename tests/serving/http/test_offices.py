@@ -40,8 +40,7 @@ def send(client: Client, name: str, body: bytes, office: str = "") -> dict[str, 
     """Send messages in XML with a key, and with the header X-Office."""
     headers = {"content-type": "application/xml", "authorization": f"Bearer {name}"}
     headers |= {"x-office": office} if office else {}
-    answer: dict[str, Any] = client.post("/v1/scores", body, headers=headers).json()
-    return answer
+    return client.post("/v1/scores", body, headers=headers).json()
 
 
 def get(client: Client, name: str, path: str) -> httpx.Response:

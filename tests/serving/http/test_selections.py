@@ -31,8 +31,7 @@ def request(**changes: Any) -> dict[str, Any]:
 
 
 def chosen(client: Client, **changes: Any) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = client.send("/v1/selections", request(**changes))["selections"]
-    return found
+    return client.send("/v1/selections", request(**changes))["selections"]
 
 
 def test_the_list_fills_the_capacity_tells_each_probability_and_stays_the_same(site: Site) -> None:

@@ -346,8 +346,7 @@ def test_a_run_that_was_ended_goes_on_where_it_stopped_and_a_step_is_written_who
 
 
 def stored_rows(folder: Path) -> list[Any]:
-    found: list[Any] = execute(folder, "SELECT * FROM events ORDER BY sequence")
-    return found
+    return execute(folder, "SELECT * FROM events ORDER BY sequence")
 
 
 def test_what_history_remembers_is_not_touched(lived_past: Path) -> None:

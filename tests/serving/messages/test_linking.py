@@ -100,7 +100,6 @@ def read_final_versions(service: Service) -> dict[str, dict[str, Any]]:
     found = {}
     for name, events in by_name.items():
         version = find_counting_version(events)
-        assert version is not None
         record = service.active.entries.decode_consignment(version)
         ends = [each for each in events if each.kind == "cancellation" and each.sequence > version.sequence]
         if ends:

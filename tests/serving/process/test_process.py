@@ -111,7 +111,6 @@ def test_a_process_gives_way_in_the_session_of_its_service_and_ctrl_c_reaches_th
     caller = [sys.executable, "-c", CALLER.format(command=build_command("a_worker"))]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(caller, **pipes, text=True, start_new_session=True) as process:
-        assert process.stdout is not None
         worker, group, session, niceness = map(int, process.stdout.readline().split())
         assert (group, session) == (worker, process.pid)
         assert niceness == min(os.nice(0) + NICENESS, 19)

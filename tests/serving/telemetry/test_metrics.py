@@ -46,8 +46,7 @@ def told(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> dict[str, se
 
 
 def dashboard() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((DEPLOY / "grafana.json").read_text(encoding="utf-8"))
-    return found
+    return json.loads((DEPLOY / "grafana.json").read_text(encoding="utf-8"))
 
 
 def asked_by_the_dashboard() -> list[str]:
@@ -56,8 +55,7 @@ def asked_by_the_dashboard() -> list[str]:
 
 def rules() -> list[dict[str, Any]]:
     text = (DEPLOY / "alerts.yml").read_text(encoding="utf-8")
-    found: list[dict[str, Any]] = yaml.safe_load(text)["groups"][0]["rules"]
-    return found
+    return yaml.safe_load(text)["groups"][0]["rules"]
 
 
 def labels_in(expression: str) -> set[str]:

@@ -39,8 +39,7 @@ def find(made: dict[str, Any], key: str) -> dict[str, Any]:
 
 def list_rows(made: dict[str, Any], key: str, table: str = "") -> list[dict[str, Any]]:
     """Return the rows of a table of a field; default: the table with the name of the field."""
-    rows: list[dict[str, Any]] = find(made, key)["known"][table or key]["rows"]
-    return rows
+    return find(made, key)["known"][table or key]["rows"]
 
 
 def list_pairs(made: dict[str, Any], key: str, table: str = "") -> dict[str, Any]:
@@ -61,7 +60,6 @@ def give_few_results(evidence: DossierEvidence) -> DossierEvidence:
 
 def test_figures_are_those_of_the_deployed_recipe_with_intervals(approved: Approved) -> None:
     made, recipe = build_dossier(approved.evidence, DAY), approved.evidence.recipe
-    assert recipe is not None
     rows = {row["metric"]: row for row in list_rows(made, "metrics")}
     recall = recipe.model["recall_at_5pct"]
     assert recall.is_shown
@@ -100,9 +98,7 @@ def test_too_few_results_are_no_figure_and_no_complete_field(approved: Approved)
 def test_the_stored_scores_of_the_run_are_what_is_evaluated(approved: Approved) -> None:
     found = gather_dossier_evidence(approved.registry, approved.version, APPROVERS)
     content = approved.registry.read_run_artifact(approved.version.run_id, STORED_SCORES)
-    assert content is not None
     expected = evaluate_recipe(StoredScores.from_bytes(content), CONFIG.evaluation)
-    assert found.recipe is not None
     assert found.recipe.flatten_metrics() == expected.flatten_metrics()
     page = render_dossier(build_dossier(found, DAY))
     source = "files of the training run that agree with its evidence.json. "
@@ -122,7 +118,6 @@ def test_figures_that_no_record_and_no_key_vouches_for_are_said_to_have_no_signa
 def test_no_figure_is_taken_from_altered_files(approved: Approved, tmp_path: Path, name: str) -> None:
     client, run_id = approved.registry.client, approved.version.run_id
     original = approved.registry.read_run_artifact(run_id, name)
-    assert original is not None
     folder, _, file = name.rpartition("/")
     swapped = {STORED_SCORES: build_stored_scores(seed=5).content, "tables/data.json": original + b" "}[name]
     try:
@@ -169,7 +164,6 @@ def test_the_tables_are_those_of_the_run(approved: Approved) -> None:
 
 def test_missing_values_are_those_of_the_test_period(approved: Approved) -> None:
     reference = approved.evidence.served.reference
-    assert reference is not None
     rows = list_rows(build_dossier(approved.evidence, DAY), "completeness")
     shares = {(row["column"], row["channel"]): row["missing"] for row in rows}
     expected = reference.missing["postal"]["sender_phone"] / reference.channels["postal"]
@@ -220,8 +214,6 @@ def test_too_few_results_mean_the_same_in_all_documents(approved: Approved) -> N
 
 def test_a_run_with_a_simulated_truth_says_so(approved: Approved) -> None:
     recipe = approved.evidence.recipe
-    assert recipe is not None
-    assert recipe.truth is not None
     real = replace(approved.evidence, recipe=replace(recipe, truth=None))
     texts = [str(find(build_dossier(each, DAY), "source")["known"]) for each in (approved.evidence, real)]
     assert "simulated world" in texts[0]

@@ -68,20 +68,17 @@ def test_features_that_knew_results_of_later_move_and_are_named() -> None:
 
 def test_tables_of_a_log_end_at_a_place_of_the_log() -> None:
     given = tables()
-    assert given.outcomes is not None
     logged = Tables(
         given.consignments.assign(sequence=np.arange(ROWS)),
         given.outcomes.assign(sequence=ROWS + np.arange(ROWS)),
     )
     seen, _ = get_inputs_as_of(FeatureInputs.from_tables(logged), TimeCutoff(to_us(MONDAY), ROWS + 4))
-    assert seen.outcomes is not None
     assert (len(seen.consignments), len(seen.outcomes)) == (ROWS, 5)
 
 
 @pytest.mark.parametrize(("delay", "share"), [(timedelta(minutes=1), 0.0), (timedelta(0), 1.0)])
 def test_results_dated_at_the_arrival_are_counted(delay: timedelta, share: float) -> None:
     given = tables(delay)
-    assert given.outcomes is not None
     for known, rows in ((ROWS, ROWS), (ROWS - 4, ROWS - 4)):
         as_of = given.outcomes["known_at"].sort_values().iloc[known - 1].to_pydatetime()
         row = check_early_results(given.consignments, given.outcomes, as_of)

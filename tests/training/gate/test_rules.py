@@ -187,7 +187,6 @@ def test_a_comparison_is_refused_if_a_fit_learnt_from_it_but_stored_scores_are_o
     bundle: Bundle, sources: tuple[ScoreSource, ScoreSource], is_refused: bool
 ) -> None:
     good = make_challenger(bundle, make_pair(), REFIT)
-    assert good.comparison is not None
     broken = find_broken(replace(good, comparison=replace(good.comparison, sources=sources)))
     assert list(broken) == ["compared on unseen data"] * is_refused
     assert all(source.describe() in found for source in sources for found in broken.values())
@@ -209,6 +208,5 @@ def test_the_texts_of_the_rules_name_the_limits_that_are_checked() -> None:
 
 def test_the_weaker_of_two_signatures_counts(bundle: Bundle) -> None:
     good = make_challenger(bundle, make_pair(), REFIT)
-    assert good.comparison is not None
     unsigned = replace(good.comparison, verified=RuleResult(None, "the comparison is not signed"))
     assert find_broken(replace(good, comparison=unsigned)) == {VERIFIED_RULE: "the comparison is not signed"}

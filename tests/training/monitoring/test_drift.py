@@ -154,7 +154,6 @@ def test_a_stable_verdict_says_which_features_changed_and_how_far_the_level_is_o
     changed = [row for row in calm.features if row["psi"] >= LIMITS["score"].bound]
     assert changed[0]["psi"] > 1
     level = watched.bundle.card.level
-    assert level is not None
     for text in (summarize_drift(calm), html.unescape(render_drift(calm, "models:/nps-risk/3"))):
         assert f"{len(changed)} of {len(calm.features):,} features, counted by channel, changed much" in text
         assert f"the largest {format_number(changed[0]['psi'])}." in text
@@ -299,7 +298,6 @@ def test_too_few_results_say_how_many_more_are_needed_for_precision(watched: Wat
 
 def add_carriers(watched: Watched, **carriers: SourceActivity) -> Watched:
     """Let the reference of the model know carriers of which none was in its traffic."""
-    assert watched.bundle.reference is not None
     known = {name.replace("_", " "): activity for name, activity in carriers.items()}
     sources = watched.bundle.reference.sources | {"carrier": known}
     reference = msgspec.structs.replace(watched.bundle.reference, sources=sources)

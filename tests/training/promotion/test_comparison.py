@@ -218,7 +218,6 @@ def test_the_truth_is_shown_apart_and_decides_nothing(sides: Sides, compared: Co
     ids = make_tables().consignments["consignment_id"]
     results = np.where(np.arange(ROWS) % 7 == 0, "nps", "clear")
     found = compare(sides, truth=pd.DataFrame({"consignment_id": ids, "result": results}))
-    assert found.truth is not None
     assert compared.truth is None
     assert found.truth.b.counts.known == 43
     assert found.verdict == compared.verdict

@@ -276,7 +276,6 @@ def test_no_version_is_compared_with_a_champion_of_a_forged_file_of_approvers(re
 def test_a_key_that_has_ended_promotes_nothing(registry: Registry) -> None:
     promote(registry, "3", BY_SECOND, force=True)
     waiting = registry.read_pending(NAME)
-    assert waiting is not None
     members = [Approver("a reviewer", REVIEWER.public.text, APPROVAL.approved_at), PAIR.members[1]]
     for ended in (Approvers(members), Approvers(members, 2)):
         with pytest.raises(PromotionRefused, match="may no longer approve"):
@@ -364,7 +363,6 @@ def test_two_persons_must_sign_and_only_the_second_promotes(registry: Registry, 
 def test_a_waiting_record_that_was_edited_is_not_signed_by_the_second(registry: Registry) -> None:
     promote(registry, "3", BY_FIRST, force=True)
     pending = registry.read_pending(NAME)
-    assert pending is not None
     hidden = msgspec.structs.replace(pending.record, forced=False, rules={})
     registry.write_pending(SignedRecord(hidden).sign(REVIEWER))
     with pytest.raises(PromotionRefused, match="does not say what the gate finds"):

@@ -186,7 +186,6 @@ def test_a_model_whose_readings_knew_later_results_is_refused(
 ) -> None:
     def knowing(inputs: FeatureInputs, *rest: Any, **options: Any) -> Iterator[FeatureChunk]:
         """Compute features as code at fault would: every result counts from the arrival on."""
-        assert inputs.outcomes is not None
         known = dated_at_arrival(inputs.outcomes, inputs.consignments.take_order())
         return stream_features(replace(inputs, outcomes=known), *rest, **options)
 

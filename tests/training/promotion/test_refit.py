@@ -176,7 +176,6 @@ def test_a_final_fit_made_in_another_way_is_refused_also_with_force(store: Store
         final = store.train(msgspec.structs.replace(AT_ONE_DATE, model=model), store.tables).final
     elif forgery == "without some rows":
         outcomes = store.tables.outcomes
-        assert outcomes is not None
         fewer = outcomes.drop(outcomes.index[5::10]).reset_index(drop=True)
         final = store.train(AT_ONE_DATE, replace(store.tables, outcomes=fewer)).final
     else:
@@ -221,7 +220,6 @@ def test_the_tables_of_a_champion_make_its_settings_known(shared_run: SharedRun,
     version = store.version
     first = promote(store.registry, version, APPROVAL, force=True).record
     assert (first.way, first.forced, first.recipe_sha256) == ("forced", True, "")
-    assert first.figures is not None
     assert first.figures.known == store.run.trained.deployed.recipe.model.counts.known
     assert first.rules[REFIT_RULE] == NO_TABLES
     note = store.registry.get_run_tags(version.run_id)[NOTE_TAG]

@@ -119,7 +119,6 @@ def test_a_run_names_the_commit_of_a_checkout_and_none_of_a_project_around_a_whe
     subprocess.run([*git, "init", "-q"], check=True)
     subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "first"], check=True)
     commit = read_git_commit(tmp_path)
-    assert commit is not None
     assert len(commit) == 40
     (tmp_path / "site-packages").mkdir()
     assert read_git_commit(tmp_path / "site-packages") is None

@@ -238,7 +238,6 @@ def test_words_and_norms_of_the_final_fit_are_learnt_on_its_own_rows(trained, ta
 
 def test_a_version_holds_both_fits_and_each_is_judged_on_what_it_has_not_learnt(shared_run, as_of):
     fits = shared_run.registry.fetch_fits(shared_run.version)
-    assert fits.evaluation is not None
     assert (fits.served.card.fit, fits.evaluation.card.fit) == ("final", "evaluation")
     assert fits.evaluation.sha256 == load_bundle(shared_run.folder / "evaluation").sha256
     assert fits.served.unseen_from == as_of
