@@ -20,8 +20,6 @@ from operation.yields import YieldCounts
 
 pytestmark = pytest.mark.usefixtures("own_keys")
 CELLS = re.compile(r'class="number" data-label="[^"]+">([^<]+)<')
-
-
 HOSTILE = "<script>alert(1)</script>"
 
 

@@ -22,8 +22,6 @@ from support.site import Site
 
 pytestmark = pytest.mark.skipif(find_chromium() is None, reason="no Chromium: apt-get install chromium")
 AXE = Path(sys.prefix) / "axe" / "axe_playwright_python" / "axe.min.js"
-
-
 needs_axe = pytest.mark.skipif(not AXE.exists(), reason=f"no axe in {AXE}: run make pages")
 RULES = "{runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'best-practice']}"
 HOSTILE = '<script>document.title="owned"</script>\u202egnp'

@@ -38,8 +38,6 @@ SELECT = {
     "office": "Incheon", "capacity": 2, "explore": 0,
     "from": "2024-03-04T00:00:00Z", "until": "2024-03-05T00:00:00Z",
 }  # fmt: skip
-
-
 HOUR = SetClock()
 
 

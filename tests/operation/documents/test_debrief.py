@@ -68,8 +68,6 @@ row_strategy = st.fixed_dictionaries(
         "result": st.sampled_from(RESULTS),
     }
 )
-
-
 FIELDS = ("selected", "presented", "known", "positives", "offences", "scored", "scored_positives")
 
 

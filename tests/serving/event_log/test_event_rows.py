@@ -42,8 +42,6 @@ ROWS = [
 ]  # fmt: skip
 HEAD = "539f8f9dc48cb5c308c2973d7e4eb5d283c50e80d3b0f338ea946b8571160ab5"
 """The hash of the last of these entries, one after the other: it covers the hashes of all."""
-
-
 EMPTIED = structs.replace(ROWS[0], plain=b"", sealed=None, features=None, reasons=None)
 
 

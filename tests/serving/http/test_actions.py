@@ -85,9 +85,6 @@ def test_what_is_said_of_a_consignment_lasts_and_changes_no_score(tmp_path: Path
     assert [word for word in (b"police", b"PARK JI HO") if word in written] == []
 
 
-# Answers of customs
-
-
 HELD = {
     "consignment_id": "RB1",
     "state": "request_for_information",

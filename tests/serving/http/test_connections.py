@@ -37,9 +37,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("serving.http.requests.BODY_SECONDS", 0.2)
 
 
-# Slow and silent clients
-
-
 ALIVE = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
 CLOSED = b"\r\nconnection: close\r\n"
 
@@ -113,9 +110,6 @@ def test_while_others_hang_the_answers_go_on(shared_running: Running) -> None:
         assert {shared_running.post(BODY).status_code for _ in range(5)} == {200}
 
 
-# Hostile ones
-
-
 @contextmanager
 def holding(running: Running, count: int, have: int = 0) -> Iterator[list[socket.socket]]:
     """Hold so many connections, with those that there are; they say nothing."""
@@ -172,9 +166,6 @@ def test_many_large_bodies_at_once_are_refused_before_memory_is(tmp_path: Path, 
             assert problem_of(all_of(refused))["detail"].startswith("Too many large bodies at once")
         until(lambda: running.app.door._held == 0)
         assert running.post(BODY).status_code == 200
-
-
-# TLS
 
 
 def tls_settings(files: tuple[Path, Path]) -> dict[str, str]:

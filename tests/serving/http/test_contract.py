@@ -101,9 +101,6 @@ def test_cases_of_each_operation_are_answered_as_told(site: Site, most: int | No
         assert client.get("/health/ready").status_code == 200
 
 
-# Spoilt bodies
-
-
 def whole_bodies() -> list[tuple[str, bytes]]:
     """A good body of each call, with all kinds of fields."""
     item = Item(description="3-CMC", quantity=2, value=10.5, hs_code="292239")
@@ -123,9 +120,6 @@ def whole_bodies() -> list[tuple[str, bytes]]:
         ("/v1/selections", span),
     ]
     return [(path, msgspec.json.encode(body)) for path, body in bodies]
-
-
-# The document
 
 
 def check(document: dict[str, Any], method: str, path: str, response: Any) -> None:

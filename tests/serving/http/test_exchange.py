@@ -20,8 +20,6 @@ from models.signatures.keys import SigningKey
 from models.signatures.signed_message import read_signed_message
 
 PERSONAL = (b"Orchid", b"Harbour", b"7946 0018", b"Teheran")
-
-
 pytestmark = pytest.mark.usefixtures("own_keys")
 CLOCK = Ticking()
 

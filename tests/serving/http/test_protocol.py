@@ -25,8 +25,6 @@ GET = b"GET /health/live HTTP/1.1\r\n"
 H2C = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAAAAAAIAAAAA\r\n"
 CLOSE = b"Connection: close\r\n"
 LENGTH = b"Content-Length: %d\r\n" % len(BODY)
-
-
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
 IN_CHUNKS = b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY)
 
@@ -37,9 +35,6 @@ def send(running: Running, *parts: bytes) -> bytes:
         for part in parts:
             connection.sendall(part)
         return all_of(connection)
-
-
-# Upgrades
 
 
 @pytest.mark.parametrize(
@@ -76,9 +71,6 @@ def test_a_refusal_waits_for_the_answers_before_it(shared_running: Running) -> N
     assert b"Content-Length is not the length of its body" in answers
 
 
-# RFC 9112
-
-
 def test_fields_of_a_trailer_are_not_those_of_the_head(shared_running: Running) -> None:
     trailer = b"X-Request-Id: from-the-trailer\r\n\r\n"
     answer = send(shared_running, HEAD + CHUNKED + CLOSE + b"\r\n" + IN_CHUNKS[:-2] + trailer)
@@ -113,9 +105,6 @@ def test_a_body_without_an_end_is_cut(shared_running: Running, monkeypatch: pyte
         connection.sendall(HEAD + b"Content-Length: 900000000\r\n\r\n")
         with pytest.raises(OSError, match=r"reset|Broken"):
             send_for_long(connection, b" " * 1_000_000)
-
-
-# Compression
 
 
 @pytest.mark.parametrize("count", [1, 900])

@@ -54,9 +54,6 @@ def logged(running: Running) -> list[str | None]:
     return [event.consignment_id for event in running.service.log.read_events()]
 
 
-# Order and parts
-
-
 def test_requests_in_a_row_are_answered_in_their_order_wherever_they_are_cut(shared_running: Running) -> None:
     names = ["RB1", "RB2", "alive", "RB1", "none", "RB3"]
     answered = [name.replace("none", "alive") for name in names]
@@ -72,9 +69,6 @@ def test_requests_in_a_row_are_answered_in_their_order_wherever_they_are_cut(sha
         connection.sendall(post("RB4") + CLOSING_GET)
         assert read_names(connection, 2) == ["RB4", "alive"]
         assert connection.recv(1) == b""
-
-
-# Refusals
 
 
 REFUSED: list[tuple[int, bytes, str, bytes]] = [
@@ -102,9 +96,6 @@ def test_a_refused_request_leaves_no_entry_and_its_connection(tmp_path: Path, bu
             connection.sendall(post_body(body, heads[0]) + post(f"RD{place}", heads[1]))
             assert [answered for answered, _ in read_answers(connection, 2)] == [status, 200], place
         assert logged(running) == [f"RD{place}" for place in range(len(REFUSED))]
-
-
-# Slow clients, and clients that leave
 
 
 def test_only_an_idle_connection_is_closed(

@@ -9,8 +9,6 @@ import httpx
 from support.serving_examples import SERVE, publish, running
 
 HEAVY = {"pandas", "lightgbm", "sklearn", "mlflow", "matplotlib"}
-
-
 SERVE_AND_LIST = f"""import atexit, sys
 atexit.register(lambda: print("loaded", {HEAVY} & sys.modules.keys(), file=sys.stderr))
 {SERVE}"""

@@ -237,9 +237,6 @@ def test_a_version_that_came_as_json_is_the_one_that_a_master_amends(world: Worl
     assert world.read_versions()[-1].items() >= (ENRICHED | {"description": "hats"}).items()
 
 
-# --- what must hold whatever comes ---
-
-
 @pytest.mark.parametrize(
     "seed", [*range(6), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(6, 126))]
 )
@@ -296,9 +293,6 @@ def test_links_lost_by_a_kill_come_with_the_same_message(
     assert len(world.read_versions()) == 2
     world.post(write_house(at(0), name="H3"), 4)
     assert world.read_versions(f"{NUMBER}/H3")[-1].items() >= ENRICHED.items()
-
-
-# --- limits and removal ---
 
 
 def test_links_are_forgotten_after_their_days(site: World) -> None:

@@ -42,8 +42,6 @@ PEOPLE = [
     make_consignment(f"C{n}", consignee_name=name)
     for n, name in enumerate(["Kim Min-su", "KIM", "김민수", "Jo 2"])
 ]
-
-
 CODES = ("0VKY2BR", "QLRUBN9", "QLRUBNX", "7711-A2")
 
 

@@ -7,8 +7,6 @@ from consignments.errors import BadSetting
 from training.fitting.diagnostics import SEARCH_SPACE, SearchBudget, replace_parameters, search
 
 ORIGINS = made_origins(1, 400)
-
-
 FLAT = CONFIG.flatten()
 GIVEN = {name: FLAT[name] for name in SEARCH_SPACE}
 

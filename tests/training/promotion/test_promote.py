@@ -130,9 +130,6 @@ def opened_by_lot(world: SimulatedTables) -> pd.DataFrame:
     return check_frame(pd.DataFrame(columns).assign(**chosen_by), Outcome, strict=True).frame
 
 
-# Faults
-
-
 def dated_at_arrival(outcomes: pd.DataFrame, consignments: pd.DataFrame) -> pd.DataFrame:
     """Give outcomes as one has them whose table lacks the date of the laboratory's answer."""
     received = consignments.set_index("consignment_id")["received_at"]
@@ -193,9 +190,6 @@ def test_a_model_whose_readings_knew_later_results_is_refused(
     said = r"no future data: 100 % of [\d,]+ test consignments get other features"
     with pytest.raises(PromotionRefused, match=said):
         lane.promote(lane.train())
-
-
-# Beside a champion
 
 
 @pytest.mark.slow

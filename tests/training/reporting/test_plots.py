@@ -31,8 +31,6 @@ LOSS = {"left_out": "goods", "kind": "group", "worth": 0.02, "worth_low": 0.01, 
 FAIRNESS = draw_fairness(
     compute_fairness_rows(STORED.to_period(), msgspec.structs.replace(QUICK, capacity=5))
 )
-
-
 DRAWN = {
     "precision": (
         CURVES["precision"],
