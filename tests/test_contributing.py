@@ -38,7 +38,6 @@ def read_section() -> str:
 
 
 def read_blocks() -> list[tuple[str, str]]:
-    """Read the code blocks of the section as language and text."""
     return re.findall(BLOCK, read_section(), flags=re.DOTALL)
 
 
@@ -65,7 +64,6 @@ def run_case(folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def run_python(path: str, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run a script and its words in a folder, with packages from elsewhere."""
     command = [sys.executable, "-c", *words]
     environment = os.environ | {"PYTHONPATH": path}
     return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)

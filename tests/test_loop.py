@@ -62,8 +62,6 @@ class Bulk(msgspec.Struct):
 
 
 class Loop:
-    """A folder in which verbs are run."""
-
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         ours = ("NPSRISK_", "MLFLOW_", "PYTHON")
@@ -133,7 +131,6 @@ HISTORY = ("--history", "past.parquet", "--outcomes", "outcomes.parquet", "--ale
 
 @pytest.fixture(scope="module")
 def batch(loop: Loop) -> Answers:
-    """Answers for the new consignments by `npsrisk score`."""
     options = ("--reasons", "4", "--out", "scores.parquet")
     loop.npsrisk("score", "--consignments", "new.jsonl", *HISTORY, *options)
     return read_answers(pd.read_parquet(loop.folder / "scores.parquet"))
@@ -146,7 +143,6 @@ def read_answers(table: pd.DataFrame) -> Answers:
 
 @pytest.fixture(scope="module")
 def service(loop: Loop) -> Iterator[httpx.Client]:
-    """Run the service as a process, and call it once it answers."""
     url = f"http://127.0.0.1:{free_port()}"
     command = [NPSRISK, "serve", "--port", url.split(":")[-1]]
     given: dict[str, Any] = {"cwd": loop.folder, "env": loop.environment, "start_new_session": True}

@@ -72,7 +72,6 @@ def test_help_loads_no_package_that_takes_long_and_of_a_verb_its_own_file_alone(
 
 
 def _list_loaded_modules(words: list[str]) -> set[str]:
-    """List the modules that a call of the command line has imported."""
     script = f"""
 import sys
 from npsrisk import main

@@ -21,6 +21,5 @@ def registered_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def model_folder(registered_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The same, as the store of the settings."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{registered_folder / 'mlflow.db'}")
     return registered_folder

@@ -24,7 +24,6 @@ from serving.encryption.vault import Vault
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> Path:
-    """The state directory of a service that lived through much."""
     return live_through_a_world(tmp_path_factory.mktemp("world") / "state", bundle, bundle, arrivals=60)
 
 

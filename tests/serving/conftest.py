@@ -58,6 +58,5 @@ def entry() -> Callable[..., Event]:
 
 @pytest.fixture(scope="session")
 def column_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model with a column of its own."""
     config = FeatureConfig(columns=ExtraColumns(numeric=("tax_rate",)))
     return make_bundle(tmp_path_factory.mktemp("column") / "bundle", config, seed=3)

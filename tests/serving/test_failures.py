@@ -73,7 +73,6 @@ def read_only(client: Client, statement: str) -> Iterator[None]:
 
 @contextmanager
 def lock_table(client: Client) -> Iterator[None]:
-    """Hold the table as somebody else would who works on it."""
     engine = sa.create_engine(client.service.settings.database_url)
     with engine.begin() as connection:
         connection.exec_driver_sql("LOCK TABLE entries IN EXCLUSIVE MODE")
@@ -128,7 +127,6 @@ def test_a_failing_database_is_told_and_it_goes_on(
 
 @contextmanager
 def locked(database: Path) -> Iterator[sqlite3.Connection]:
-    """Hold the database as another process would."""
     other = sqlite3.connect(database, isolation_level=None, check_same_thread=False)
     other.execute("BEGIN IMMEDIATE")
     try:

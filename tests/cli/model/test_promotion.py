@@ -17,8 +17,6 @@ Run = Callable[..., Result]
 
 
 def open_office(folder: Path) -> Run:
-    """Return what runs verbs on the store of a folder, whose reviewer may approve."""
-
     def run(words: str, code: int = 0) -> Result:
         state = {"NPSRISK_STATE_DIR": f"{folder}/state"}
         done = run_verb(words, MLFLOW_TRACKING_URI=f"sqlite:///{folder / 'mlflow.db'}", **state)

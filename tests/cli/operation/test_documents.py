@@ -14,7 +14,6 @@ from support.verbs import read_json, succeed
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the tables of a small operation, in which the verbs run."""
     monkeypatch.chdir(tmp_path)
     consignments = [make_consignment(f"C{n}", received_at=day(n)) for n in (*range(4), 30)]
     outcomes = [

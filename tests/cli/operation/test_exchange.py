@@ -25,8 +25,6 @@ CODED = re.compile(rb"[0-9a-f]{16,}|[A-Za-z0-9+/=]{40,}")
 
 
 class Administration:
-    """An administration with its own folder, settings and tables."""
-
     def __init__(self, folder: Path, name: str) -> None:
         self.folder, self.name = folder / name, name
         self.exchange, self.inbox = self.folder / "exchange", self.folder / "exchange" / "inbox"
@@ -35,7 +33,6 @@ class Administration:
         self.settings = folders | {"NPSRISK_ADMINISTRATION": name}
 
     def run(self, words: str, at: float = 0, **settings: str) -> dict:
-        """Run a verb of the exchange at a day."""
         time = f"--at {day(at).isoformat()}" if at else ""
         return read_json(succeed(f"exchange {words} {time} --json", **self.settings | settings))
 
@@ -51,7 +48,6 @@ class Administration:
         return {} if at is None else self.take(at)
 
     def take(self, at: float) -> dict:
-        """Import what is in the inbox."""
         return self.run(f"import --alerts {self.folder}/alerts.parquet", at)
 
     def read_alerts(self) -> list[Alert]:

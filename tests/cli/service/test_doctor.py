@@ -38,7 +38,6 @@ def folder(tmp_path: Path) -> Path:
 
 
 def write_key(folder: Path, more: str = "") -> str:
-    """Write a file of one API key, and return its path."""
     (folder / "keys.toml").write_text(describe_key("post", "score", more=more))
     return str(folder / "keys.toml")
 

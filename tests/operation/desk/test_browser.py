@@ -54,7 +54,6 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture
 def browser(chromium: Browser, url: str) -> Browser:
-    """A browser in which an officer has signed in by typing the key."""
     chromium.set_width(1280)
     sign_in(chromium, url, "all")
     return chromium

@@ -25,7 +25,6 @@ from operation.desk.page_process import PageProcess
 
 
 def find_process(client: Client) -> PageProcess:
-    """Find the process of the pages of a service."""
     (found,) = [stop.__self__ for stop in client.service._stopped_at_end]  # type: ignore[attr-defined]
     assert isinstance(found, PageProcess)
     return found

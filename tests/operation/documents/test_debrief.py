@@ -35,7 +35,6 @@ ONE_FIND = POSTAL | {"score": 0.5, "selected_by": "model", "result": "nps"}
 
 
 def build_operation(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Build the tables of an operation from one dict for each consignment."""
     consignments, outcomes, scores = [], [], []
     for number, row in enumerate(rows):
         name, received, result = f"C{number:03}", day(row["day"]), row["result"]
@@ -72,7 +71,6 @@ FIELDS = ("selected", "presented", "known", "positives", "offences", "scored", "
 
 
 def count_plainly(rows: list[dict[str, Any]], part: str | None, value: str | None) -> dict[str, float]:
-    """Count one part by loops over the rows."""
     found: Counter[str] = Counter()
     for row in rows:
         if row["selected_by"] is None or (part is not None and row[part] != value):

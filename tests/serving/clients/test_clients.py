@@ -41,7 +41,6 @@ def find(*programs: str) -> list[str]:
 
 
 def run(*command: str | Path, folder: Path | None = None, seconds: int = RUN_SECONDS) -> str:
-    """Run a command and return its output; fail with all it said."""
     environment = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
     done = subprocess.run(
         [str(each) for each in command], cwd=folder, env=environment if seconds == RUN_SECONDS else None,

@@ -24,7 +24,6 @@ CHALLENGER = "models:/nps-risk@challenger"
 
 
 def promote(registry: Registry, bundle: Path) -> None:
-    """Register a bundle and approve it."""
     append_signed_record(registry, register_bundle(registry, bundle), load_bundle(bundle).sha256)
 
 

@@ -34,7 +34,6 @@ class SlowLog:
         self._log.append(events)
 
     def add(self, count: int = 1) -> CommitGroup:
-        """Add the next entries."""
         first = self.committer.next_sequence
         return self.committer.add([self._entry(first + place) for place in range(count)])
 
@@ -55,8 +54,6 @@ def log(open_log: Open, entry: Entry) -> Iterator[SlowLog]:
 
 
 def in_loop(test: Callable[..., Coroutine[None, None, None]]) -> Callable[..., None]:
-    """Run a test in an event loop."""
-
     @wraps(test)
     def run(**given: object) -> None:
         asyncio.run(test(**given))

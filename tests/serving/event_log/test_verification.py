@@ -13,7 +13,6 @@ from serving.event_log.verification import StartCheck, verify_chain
 
 @pytest.fixture
 def log(open_log: Open, entry: Entry) -> EventLog:
-    """A log of four entries."""
     made = open_log()
     made.append([entry(place) for place in (1, 2, 3, 4)])
     return made

@@ -30,7 +30,6 @@ IN_CHUNKS = b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY)
 
 
 def send(running: Running, *parts: bytes) -> bytes:
-    """Send bytes part by part and read until the service closes."""
     with running.connected() as connection:
         for part in parts:
             connection.sendall(part)

@@ -20,7 +20,6 @@ def lived_world(tmp_path_factory: pytest.TempPathFactory, bundle: Path, other_bu
 
 @pytest.fixture
 def state(lived_world: Path, tmp_path: Path) -> Path:
-    """A copy of that log, to be damaged."""
     copy_state(lived_world, tmp_path / "state")
     return tmp_path / "state"
 
@@ -43,13 +42,11 @@ def few_decisions(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> Pat
 
 @pytest.fixture
 def few(few_decisions: Path, tmp_path: Path) -> Path:
-    """A copy of these, to be changed."""
     copy_state(few_decisions, tmp_path / "state")
     return tmp_path / "state"
 
 
 @pytest.fixture
 def past(lived_past: Path, tmp_path: Path) -> Path:
-    """A copy of it, to be changed."""
     copy_state(lived_past, tmp_path / "state")
     return tmp_path / "state"

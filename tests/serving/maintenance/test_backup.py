@@ -34,7 +34,6 @@ def origin(few_decisions: Path, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def copy(origin: Settings, tmp_path: Path) -> Path:
-    """A backup of it."""
     back_up(origin, tmp_path / "copy")
     return tmp_path / "copy"
 

@@ -131,7 +131,6 @@ def test_models_are_swapped_and_corrupt_ones_refused_while_no_call_fails(
 
 
 def swap(service: Service, bundle: Path, number: int, damage: Damage | None) -> None:
-    """Publish a version, and wait until the service has looked at it."""
     release = place(service.folder, bundle, str(number))
     if damage is not None:
         damage(release)

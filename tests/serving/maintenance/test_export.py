@@ -42,14 +42,12 @@ PERSONAL = {field.name for record in (Consignment, Alert) for field in get_field
 
 @pytest.fixture(scope="module")
 def exported(lived_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Its export with personal columns."""
     out = tmp_path_factory.mktemp("exported") / "tables"
     told(lived_world, "export", "--out", str(out), "--personal")
     return out
 
 
 def read_tables(exported: Path, bundle: Bundle, *, shuffled: bool = False) -> Tables:
-    """Read exported tables as those of a model."""
     record = bundle.config.build_record_type()
     kinds: dict[str, Any] = {"consignments": record, "outcomes": Outcome, "alerts": Alert}
     frames = [
@@ -172,7 +170,6 @@ def test_nothing_personal_is_written_without_the_flag_and_the_data_key(state: Pa
 
 
 def refuse(state_dir: Path, *words: str) -> str:
-    """Run an export that is refused; gives what it says."""
     code, output = run(state_dir, "export", *words)
     assert code == 2, output
     return output
@@ -246,7 +243,6 @@ def test_a_running_service_is_exported_up_to_the_start(site: Site, tmp_path: Pat
 
 
 def run_batch(exported: Path, folder: Path, bundle: Bundle) -> StoredState:
-    """Leave the state of a batch over exported tables."""
     parameters = FeatureParameters(bundle.config, pseudonyms=Pseudonyms(DATA_KEY))
     with StateFolder(folder).begin({"consignments": "exported"}) as draft:
         batch = StateRun(None, list_key_kinds(bundle.config), parameters.pseudonyms, draft)

@@ -210,7 +210,6 @@ def test_it_goes_together_with_removal_by_date_in_either_order(past: Path) -> No
 
 @pytest.fixture(scope="module")
 def forgotten(lived_past: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of that log without its old content."""
     folder = tmp_path_factory.mktemp("forgotten") / "state"
     copy_state(lived_past, folder)
     done = forget_old(folder)

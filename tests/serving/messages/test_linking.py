@@ -60,12 +60,10 @@ class World(Site):
             yield client
 
     def post(self, content: bytes, hours: float, kind: str = XML) -> dict[str, Any]:
-        """Post messages at a time, in hours after the start."""
         self.set_clock(hours)
         return self.client.send("/v1/scores", content, headers={"content-type": kind})
 
     def read_versions(self, name: str = HOUSE_ID) -> list[dict[str, Any]]:
-        """Read the recorded versions of a consignment, in order."""
         service = self.client.service
         events = service.log.read_consignment_events(normalize_identifier(name))
         decode = service.active.entries.decode_consignment
@@ -267,7 +265,6 @@ def test_requests_and_restarts_give_the_versions_of_one_run(tmp_path: Path, bund
 
 
 def cut(messages: Sequence[Message], draw: random.Random) -> Iterator[Sequence[Message]]:
-    """Cut messages into the lives of three processes."""
     first, second = sorted(draw.sample(range(1, len(messages)), 2))
     yield from (messages[:first], messages[first:second], messages[second:])
 

@@ -15,8 +15,6 @@ def asked(name: str) -> ScoreRequest:
 
 
 class Scores:
-    """Remembers how many were scored together."""
-
     def __init__(self) -> None:
         self.parts: list[int] = []
 
@@ -26,7 +24,6 @@ class Scores:
 
 
 def soon(then: Callable[[], object]) -> None:
-    """Call what waits for a log that is always free."""
     asyncio.get_running_loop().call_soon(then)
 
 

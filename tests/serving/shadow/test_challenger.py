@@ -52,7 +52,6 @@ class World(NamedTuple):
     champions: list[float]
 
     def challenge(self, bundle: Path) -> Challenger:
-        """Follow the log with the model of a bundle."""
         method = ScoringMethod.from_bundle(load_bundle(bundle))
         return Challenger("nps-risk/2", method, "nps", self.log, vault_in(self.folder))
 
@@ -120,7 +119,6 @@ def test_what_the_rules_decided_is_scored_too(tmp_path: Path, bundle: Path) -> N
 
 
 def in_shadow(state_dir: Path, bundle: Path, version: str) -> Path:
-    """Publish a challenger that nobody approved."""
     current = (state_dir / "models" / "current.json").read_bytes()
     folder = publish(state_dir, bundle, version, approved=False)
     (state_dir / "models" / "current.json").rename(state_dir / "models" / "shadow.json")

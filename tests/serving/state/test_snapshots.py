@@ -128,7 +128,6 @@ def lived(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> Path:
 
 @pytest.fixture
 def stopped(lived: Path, tmp_path: Path) -> Path:
-    """A copy of it."""
     copy_state(lived, tmp_path / "state")
     return tmp_path / "state"
 

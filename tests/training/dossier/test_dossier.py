@@ -32,7 +32,6 @@ PERSONAL = ("name", "address", "phone", "email")
 
 
 def find(made: dict[str, Any], key: str) -> dict[str, Any]:
-    """Return a field."""
     fields = [field for section in made["sections"] for field in section["fields"]]
     return next(field for field in fields if field["key"] == key)
 
@@ -43,7 +42,6 @@ def list_rows(made: dict[str, Any], key: str, table: str = "") -> list[dict[str,
 
 
 def list_pairs(made: dict[str, Any], key: str, table: str = "") -> dict[str, Any]:
-    """Return names and values of a table of a field."""
     return {row["name"]: row["value"] for row in list_rows(made, key, table)}
 
 

@@ -50,7 +50,6 @@ def tables(delay: timedelta = timedelta(days=9)) -> Tables:
 
 
 def described(given: Tables) -> FeatureMatrix:
-    """Give the features of the last half."""
     return compute_feature_matrix(given, PARAMETERS, keep=np.arange(ROWS) >= ROWS // 2)
 
 

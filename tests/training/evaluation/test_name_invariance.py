@@ -26,8 +26,6 @@ PIPELINE = Pipeline(CONFIG, FITTED, Pseudonyms(BATCH_KEY))
 
 
 class Model:
-    """A model whose raw score is one feature."""
-
     calibration = Calibration(2.0, 0.0, {})
     trees = property(lambda self: self)
 

@@ -66,7 +66,6 @@ LOOKS = [
 
 
 def find_broken(evidence: GateEvidence) -> dict[str, str]:
-    """Give the rules that stand against a promotion, and what they found."""
     return {name: rule.found for name, rule in find_obstacles(run_gate(evidence)).items()}
 
 

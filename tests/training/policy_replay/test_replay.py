@@ -39,7 +39,6 @@ def replay(policy="greedy", *, maker=MAKER, settings=SETTINGS, seed=SEED, **more
 
 
 def reachable(start):
-    """Everything that references of data lead to."""
     seen, todo = {}, [start]
     while todo:
         one = todo.pop()

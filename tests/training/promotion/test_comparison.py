@@ -96,7 +96,6 @@ def compare(
 
 @pytest.fixture(scope="module")
 def compared(sides: Sides) -> Comparison:
-    """All arrivals, compared without a truth."""
     return compare(sides)
 
 

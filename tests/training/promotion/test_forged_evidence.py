@@ -45,7 +45,6 @@ FITS = ("final", "evaluation")
 
 @pytest.fixture
 def version(registry: Registry) -> ModelVersion:
-    """The version that nobody approved."""
     return registry.resolve("3")
 
 
@@ -110,7 +109,6 @@ def write_comparison(
 def write_training(
     registry: Registry, folder: Path, key: SigningKey | None, *, with_tables: bool = True
 ) -> None:
-    """Write a perfect training run of version 3."""
     version = registry.resolve("3")
     leaks = [
         {"look": look, "found": 0.0, "bound": bound, "rows": 900, "where": ""}

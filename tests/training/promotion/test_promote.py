@@ -66,7 +66,6 @@ class Lane:
         return run_training(task, self.registry.tracking_uri, register=True, key=REVIEWER)
 
     def train(self, **changes: Any) -> ModelVersion:
-        """Do the same, and give the version."""
         return self.registry.resolve(self.retrain(**changes).version or "")
 
     def compare(self, champion: str, challenger: str) -> str:
@@ -82,16 +81,13 @@ class Lane:
         return done.record
 
     def review(self, uri: str) -> GateReport:
-        """Run the gate without promoting, and recommend."""
         return review_version(self.registry, self.registry.resolve(uri), EvidenceOptions(APPROVERS))
 
     def read_version(self, number: str) -> str:
-        """Read what the page of the version says in MLflow."""
         name = self.registry.resolve(number).name
         return self.registry.client.get_model_version(name, number).description or ""
 
     def read_run(self, number: str) -> str:
-        """Read what the page of the training run says in MLflow."""
         return self.registry.get_run_tags(self.registry.resolve(number).run_id)[NOTE_TAG]
 
 

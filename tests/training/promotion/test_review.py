@@ -50,7 +50,6 @@ def compare_blurred(champion: float, challenger: float, rows: int = 6_000) -> Co
 
 
 def render_reviewed(bundle: Bundle, found: Comparison) -> str:
-    """Render the page of a comparison with what the gate says of the challenger."""
     compared = ChampionComparison("", found.pair, found.begins, found.sources, VOUCHED)
     evidence = make_evidence(bundle, candidate=Candidate("1", newer_days=14), comparison=compared)
     page = render_comparison(found, A, B)

@@ -41,14 +41,12 @@ class Run:
         (self.folder / name).write_bytes(content)
 
     def change(self, name, **values):
-        """Replace values of a JSON file."""
         self.write(name, json.dumps(self.read(name) | values).encode())
 
     def remove(self, name):
         (self.folder / name).unlink()
 
     def name_file(self, name):
-        """Let the evidence name a file."""
         self.change(EVIDENCE_FILE, files={name: "0" * 64})
 
     def read(self, name):

@@ -23,7 +23,6 @@ def sample_traffic(**evaluation):
 
 @pytest.fixture(scope="module")
 def folder(shared_run, tmp_path_factory):
-    """The tables of the shared run as Parquet files."""
     return write_tables(shared_run.world, tmp_path_factory.mktemp("world"))
 
 

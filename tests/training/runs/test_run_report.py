@@ -63,7 +63,6 @@ def changed(run):
 
 
 def read_text(page):
-    """Give the words of a page, without its style and charts."""
     page = re.sub(r"<style>.*?</style>|<svg.*?</svg>", " ", page, flags=re.S)
     page = re.sub(r'<span class="whole">(.*?)</span>', r"\1", page)
     return " ".join(unescape(re.sub(r"<[^>]+>", " ", page)).replace("\N{NO-BREAK SPACE}", " ").split())

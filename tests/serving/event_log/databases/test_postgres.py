@@ -29,7 +29,6 @@ def proxy() -> Iterator[TcpProxy]:
 
 @pytest.fixture
 def far(proxy: TcpProxy, site: Site) -> Iterator[Client]:
-    """A service whose database can be cut off."""
     through = sa.make_url(database_in(site.folder)).set(host="127.0.0.1", port=proxy.port)
     with site.serve(NPSRISK_DATABASE_URL=through.render_as_string(hide_password=False)) as client:
         yield client

@@ -16,7 +16,6 @@ pytestmark = only_sqlite
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> int:
-    """Checkpoint after few groups of five entries."""
     monkeypatch.setattr("serving.event_log.databases.sqlite.CHECKPOINT_BYTES", 90_000)
     return 50
 
