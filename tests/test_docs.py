@@ -122,7 +122,6 @@ def test_the_pages_of_data_scientist_and_reviewer_can_be_typed_from_top_to_botto
 
 @pytest.mark.slow
 def test_the_notebook_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each cell after the one before, as plain Python: no Jupyter is needed for that."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     notebook = json.loads((REPOSITORY / "docs" / "retraining.ipynb").read_text())
     names: dict[str, Any] = {}

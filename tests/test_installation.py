@@ -62,7 +62,6 @@ def _normalize(requirement: str) -> str:
     ("module", "verb", "extra"), [("scipy", "train", "train"), ("uvicorn", "serve", "serve")]
 )
 def test_a_missing_extra_is_named_in_one_line(module: str, verb: str, extra: str, tmp_path: Path) -> None:
-    """As in a plain installation: the import of the module fails."""
     call = f"import sys; sys.modules[{module!r}] = None; from npsrisk import main; main(sys.argv[1:])"
     words = [verb]
     if verb == "train":

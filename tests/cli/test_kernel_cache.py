@@ -27,7 +27,6 @@ def test_a_folder_that_is_writable_or_set_is_kept(tmp_path: Path, monkeypatch: p
 def test_a_read_only_installation_uses_a_private_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_state: bool
 ) -> None:
-    """In the state directory, or a temporary one where there can be none."""
     if not has_state:
         (tmp_path / "state").write_text("a file")
         monkeypatch.setenv("TMPDIR", str(tmp_path))

@@ -95,7 +95,6 @@ def make_log(tables: Tables) -> Tables:
 
 @pytest.mark.parametrize("change", [lambda tables: tables, make_log], ids=["by time", "by sequence"])
 def test_each_score_of_now_is_that_of_the_consignment_arriving_alone(change) -> None:
-    """The scores equal those of an amendment that arrives now, one consignment at a time."""
     rows = [
         make_consignment("SEIZED", received_at=day(0), sender_phone=PHONE),
         other("GONE", -9, sender_phone=PHONE),

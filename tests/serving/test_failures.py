@@ -211,7 +211,6 @@ def test_on_a_full_disk_nothing_is_answered_that_is_not_written(site: Site) -> N
 def test_without_mlflow_the_service_starts_and_scores_and_publishing_says_what_is_wrong(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is away, or it takes the call and never answers."""
     monkeypatch.setattr("models.registry.TIMEOUT_SECONDS", 1)
     monkeypatch.delenv("MLFLOW_HTTP_REQUEST_TIMEOUT", raising=False)
     with (

@@ -28,7 +28,6 @@ def tables(tmp_path: Path) -> str:
 
 
 def test_a_seizure_names_what_is_in_hand_and_what_passed(tables: str, tmp_path: Path) -> None:
-    """In words, as JSON and as a table."""
     lines = succeed(f"hunt SEIZED {tables}").stdout.splitlines()
     assert lines[0] == "hunt for SEIZED (nps), as of 2024-03-15 09:00 UTC"
     shared = "3 consignments of the last 30 days share its sender's name"

@@ -51,7 +51,6 @@ def test_an_override_of_the_proposal_or_of_a_find_needs_a_reason(client: Client)
 
 
 def test_what_is_said_of_a_consignment_lasts_and_changes_no_score(tmp_path: Path, bundle: Path) -> None:
-    """Two services get the same consignments, and one of them actions and answers of customs too."""
     held = {"consignment_id": "RB1", "state": "do_not_load", "issued_at": day(3), "text": "ASK PARK JI HO"}
     scores: list[list[Any]] = []
     for is_plain in (True, False):

@@ -15,7 +15,6 @@ atexit.register(lambda: print("loaded", {HEAVY} & sys.modules.keys(), file=sys.s
 
 
 def test_it_answers_over_a_socket_stops_when_told_loads_nothing_heavy(tmp_path: Path, bundle: Path) -> None:
-    """What training needs stays out of the process that scores."""
     publish(tmp_path, bundle, "1")
     with running(tmp_path, SERVE_AND_LIST) as (process, url), httpx.Client(base_url=url) as client:
         body = {"channel": "postal", "sender_name": "Orchid Trading", "description": "socks"}

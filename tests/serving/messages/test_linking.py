@@ -239,7 +239,6 @@ def test_a_version_that_came_as_json_is_the_one_that_a_master_amends(world: Worl
     "seed", [*range(6), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(6, 126))]
 )
 def test_requests_and_restarts_give_the_versions_of_one_run(tmp_path: Path, bundle: Path, seed: int) -> None:
-    """Messages come one by one; the service is stopped, killed and restarted between them."""
     draw = random.Random(seed)
     messages = draw_messages(draw, 12)
     world, known = World(tmp_path / "0", bundle), describe_links(Links())

@@ -40,7 +40,6 @@ def test_without_a_model_the_rules_score_and_answers_health_and_metrics_say_so(t
 
 
 def test_a_model_takes_over_with_all_that_the_rules_saw_and_decided(tmp_path: Path, bundle: Path) -> None:
-    """What they decided is recomputed, exported and told again, also after a restart."""
     with serving(settings_in(tmp_path)) as client:
         answers = [client.score("RB1", description=NAMED), client.score("RB2")]
         client.send("/v1/outcomes", make_outcome("RB1", result="nps"))

@@ -107,7 +107,6 @@ def test_the_stored_scores_of_the_run_are_what_is_evaluated(approved: Approved) 
 def test_figures_that_no_record_and_no_key_vouches_for_are_said_to_have_no_signature(
     approved: Approved,
 ) -> None:
-    """The first box said that nobody signed, and the rules of the approval below it that the figures are verified."""
     found = gather_dossier_evidence(approved.registry, approved.version, Approvers(()))
     assert found.run.endswith("They have no valid signature: the evidence is not signed.")
 
@@ -185,7 +184,6 @@ def test_the_approval_is_that_of_the_record_with_who_signed(approved: Approved) 
 
 
 def test_the_comparisons_of_a_version_are_named_with_what_they_led_to(approved: Approved) -> None:
-    """The dossier of a refused version said "no comparison" beside the comparison that had refused it."""
     tags = {"kind": "comparison", "a": "models:/nps-risk/7", "b": approved.version.uri, "verdict": "worse"}
     tags |= {"recommendation": "refuse", "compared_at": "2026-01-01 10:00 UTC"}
     run_id = log_run(RunRecord("compare 7 and 1", "", tags), tracking_uri=approved.registry.tracking_uri)
@@ -203,7 +201,6 @@ def test_the_comparisons_of_a_version_are_named_with_what_they_led_to(approved: 
 
 
 def test_too_few_results_mean_the_same_in_all_documents(approved: Approved) -> None:
-    """Report, dossier and docs explained the dash in three ways."""
     page = " ".join(render_dossier(build_dossier(approved.evidence, DAY)).split())
     assert f"nothing is selected, or too few results ({TOO_FEW})." in page
     study = Path("docs/estimates.md").read_text("utf-8")
@@ -298,7 +295,6 @@ def test_a_page_that_cannot_be_written_is_named(unknown: DossierEvidence, tmp_pa
 
 @pytest.mark.skipif(find_chromium() is None, reason="no Chromium is installed")
 def test_no_table_is_wider_than_a_telephone(approved: Approved, tmp_path: Path) -> None:
-    """The table of the burden was five pixels wider than its card."""
     page, _ = write_dossier(build_dossier(approved.evidence, DAY), tmp_path / "dossier.html")
     with browsing() as browser:
         browser.set_width(390)

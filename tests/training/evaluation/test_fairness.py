@@ -39,14 +39,12 @@ def test_a_group_that_fills_the_list_bears_it_all():
 
 @pytest.mark.parametrize(("days", "is_shown"), [(9, False), (10, True)])
 def test_a_hit_rate_needs_ten_finds_of_its_own_group_as_the_metrics_of_a_slice_do(days, is_shown):
-    """A group with 6 finds had "too few results" among the slices, and a hit rate among the burdens."""
     rows = rows_of(world(positive=lambda place: np.isin(place, (0, 50)), days=days))
     assert [np.isfinite(rows[name]["hit_rate"]) for name in ("AA", "all")] == [is_shown, True]
     assert np.isnan(rows_of(world())["AA"]["hit_rate"])
 
 
 def test_with_few_known_results_there_is_no_hit_rate():
-    """A page said 0 % (0 to 33 %) of 31 selected ones of which none had a result."""
     place = np.arange(DAYS * A_DAY)
     found = world(positive=lambda place: place % 10 == 0)
     for known in (0, 9):
@@ -57,7 +55,6 @@ def test_with_few_known_results_there_is_no_hit_rate():
 
 
 def test_a_hit_rate_that_may_be_anything_is_left_out():
-    """Charts drew intervals of 0 to 100 %, which the page calls left out, and unsuccessful inspections that followed from them."""
     row = rows_of(world(positive=lambda place: place == 0, days=1))["AA"]
     assert np.isnan([row["hit_rate"], row["hit_rate_low"], row["hit_rate_high"]]).all()
     assert np.isnan([row["false_opens_per_1000"], row["false_opens_per_1000_high"]]).all()

@@ -44,7 +44,6 @@ def test_few_finds_give_no_number_and_no_word_but_that():
 
 
 def test_the_strongest_baseline_is_the_one_that_ranks_most_of_the_counted_finds():
-    """The logistic regression was called the strongest with 8 finds within capacity, next to the rules with 11.5."""
     first = STORED.frame["positive"].cumsum().mod(2).eq(1) & STORED.frame["positive"]
     frame = STORED.frame.assign(baseline_rules=STORED.frame["rank"].where(~STORED.frame["positive"], 0.9))
     frame["baseline_logistic"] = frame["rank"].where(~first, 1.0).where(~frame["positive"] | first, 0.0)
@@ -72,5 +71,4 @@ def test_of_equal_baselines_the_one_that_costs_most_is_named():
     ],
 )
 def test_a_difference_far_below_its_interval_has_few_digits(gain, said):
-    """It was "-0.00816 points", which no interval of nine points can tell from nothing."""
     assert said in describe_gain(MEASURES[0], Estimate(*gain, known=60))

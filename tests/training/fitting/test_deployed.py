@@ -77,7 +77,6 @@ def test_windows_walk_back_from_the_test_period_and_each_fit_ends_where_its_wind
 
 
 def test_a_fit_of_an_earlier_date_is_the_one_that_would_have_been_deployed_then(world, made):
-    """Nothing of later weeks has taken part: training on that day gives the same trees to the last byte."""
     fit = made[2][0]
     config = configure(0, test_days=7, label_delay_days=7)
     then = train_model(TrainingTask(world[0], fit.data.split.test.begins, TARGET, config))

@@ -82,14 +82,12 @@ def test_each_case_gets_its_answer_in_one_sentence(bundle: Bundle, given: dict[s
 
 
 def test_the_advice_to_compare_again_has_the_pace_of_the_compared_weeks(bundle: Bundle) -> None:
-    """The page said that 1.9 arrive in a week, the pace of other weeks, where its own had 5 in 6.5."""
     pair = make_pair(**{PRIMARY: FEW})
     slow = replace(pair, b=replace(pair.b, counts=pair.b.counts._replace(known=12)))
     assert "0.8 arrive in a week" in recommend(make_challenger(bundle, slow, CHANGED)).sentence
 
 
 def test_a_page_with_too_few_finds_names_one_need(bundle: Bundle) -> None:
-    """About 8, about 84 and about 9 more finds stood on one page, none said for what."""
     pair = make_pair(**dict.fromkeys(MEASURES, FEW))
     said = GateReport.from_evidence(make_challenger(bundle, pair, CHANGED)).to_markdown()
     assert re.findall(r"[Aa]bout [0-9,]+ more", said) == ["About 160 more"]
@@ -168,7 +166,6 @@ def test_the_finds_needed_follow_from_the_width_of_the_interval(gain: Any, more:
 
 
 def test_what_the_recommendation_says_is_not_said_again_by_its_rule(bundle: Bundle) -> None:
-    """Five lines on the difference stood in the headline and in the table below it."""
     report = GateReport.from_evidence(make_challenger(bundle, make_pair(**{PRIMARY: EVEN}), CHANGED))
     assert report.recommendation.action == "refuse"
     for said in (report.to_markdown(), render_page("gate.html", gate=report, links={})):
@@ -189,7 +186,6 @@ def test_what_the_recommendation_says_is_not_said_again_by_its_rule(bundle: Bund
 def test_a_comparison_says_how_both_recipes_differ_as_deployed(
     bundle: Bundle, gain: Estimate, deployed: Estimate, basis: str
 ) -> None:
-    """A headline of +4.86 points, or of "not known", stood beside recipes that as deployed were worse."""
     challenger = make_challenger(bundle, make_pair(**{PRIMARY: gain}), CHANGED)
     compared = replace(challenger.comparison, deployed=make_pair(**{PRIMARY: deployed}))
     found = recommend(replace(challenger, comparison=compared))
@@ -200,7 +196,6 @@ def test_a_comparison_says_how_both_recipes_differ_as_deployed(
 
 
 def test_a_refit_says_what_is_open_and_against_what_its_champion_was_forced(bundle: Bundle) -> None:
-    """It was "promote" in one sentence on configuration and bytes, for a version without one figure."""
     few = make_figures(recipe=RecipeEvaluation(make_evaluation(roc_auc=FEW, calibration_ratio=FEW), {}))
     overruled = frozenset({"calibrated", "no slice lost"})
     said = recommend(
@@ -235,7 +230,6 @@ def test_a_forced_rule_stays_open_in_refits_until_it_holds() -> None:
 
 
 def test_a_refit_with_other_settings_is_told_which(bundle: Bundle) -> None:
-    """A champion trained with --origins 4 refused its refits for a configuration that nobody had changed."""
     changed = describe_changes(
         parse_config({}), parse_config({"evaluation": {"origins": 4}, "model": {"trees": 70}})
     )

@@ -128,7 +128,6 @@ def test_a_good_first_version_and_a_good_refit_pass(bundle: Bundle) -> None:
 
 
 def test_calibration_is_one_ratio_on_one_screen(bundle: Bundle) -> None:
-    """Two ratios that contradict each other, .319 and 3.96, once stood in one report."""
     low = {"metrics": {"calibration_ratio": [0.319, 0.146, 0.842]}}
     report = GateReport.from_evidence(read_evidence(bundle, low))
     (row,) = [row for row in report.to_rows() if "times the observed" in row["found"]]
@@ -159,7 +158,6 @@ def test_a_former_champion_needs_only_its_bundle(bundle: Bundle) -> None:
 
 
 def test_the_same_rules_are_named_before_and_after_the_comparison(bundle: Bundle) -> None:
-    """Training, gate and promotion once named 9, 21 and 13 rules."""
     compared = make_challenger(bundle, make_pair(), REFIT)
     before = replace(compared, comparison=None, verified=RuleResult(None, "not signed"), refit=WITHOUT_TABLES)
     assert list(run_gate(before)) == list(run_gate(compared))

@@ -150,7 +150,6 @@ def test_where_nothing_changed_it_is_stable(calm: Drift) -> None:
 def test_a_stable_verdict_says_which_features_changed_and_how_far_the_level_is_off(
     watched: Watched, calm: Drift
 ) -> None:
-    """It was stable with a feature whose stability index was 7.69, and by scores that promised four times what was there."""
     changed = [row for row in calm.features if row["psi"] >= LIMITS["score"].bound]
     assert changed[0]["psi"] > 1
     level = watched.bundle.card.level
@@ -327,7 +326,6 @@ def test_what_a_wave_brought_that_ended_in_the_reference_is_not_expected_again(
 
 
 def test_a_gap_says_what_was_expected_in_it_next_to_its_ratio(watched: Watched) -> None:
-    """0 % stood next to 22 of 43 received."""
     given = add_carriers(watched, Gap_Post=SourceActivity(60, 1), Rising_Post=SourceActivity(6, 1))
     begun = given.later["received_at"] < given.later["received_at"].min() + pd.Timedelta(hours=20)
     carrier = given.later["carrier"].mask(begun & (begun.cumsum() <= 22), "Gap Post")

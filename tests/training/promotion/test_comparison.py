@@ -100,7 +100,6 @@ def compared(sides: Sides) -> Comparison:
 
 
 def test_a_comparison_has_the_capacity_of_the_training_run(sides: Sides) -> None:
-    """A run said 2 a day and its comparison 1, each the rounded mean of its own weeks."""
     reference = SimpleNamespace(first_day=f"{LATER:%Y-%m-%d}", capacity=7)
     with_reference = FitScores(replace(sides[1].fit, reference=reference))
     found = compare((sides[0], with_reference), settings=None)
@@ -190,7 +189,6 @@ def test_arrivals_whose_results_are_not_known_yet_are_left_out(sides: Sides) -> 
 
 
 def test_results_without_a_logged_probability_stand_for_what_the_declarations_estimate(sides: Sides) -> None:
-    """A comparison counted each once while the report of the same recipe estimated it, so its precision was a quarter of the truth."""
     few = make_tables().outcomes.iloc[::2]
     unlogged, logged = (
         compare(sides, begins=None, outcomes=few.assign(selection_probability=probability))
@@ -205,7 +203,6 @@ def test_results_without_a_logged_probability_stand_for_what_the_declarations_es
 
 
 def test_a_comparison_says_for_which_kind_of_consignee_a_version_gains(compared: Comparison) -> None:
-    """The column was blank, so no loss of a kind of consignee could stand against a promotion."""
     rows = {row["kind"]: row for row in compared.pair.slices}
     for kind, value in (("consignee", "person"), ("channel", "postal")):
         row = rows[kind]
@@ -224,7 +221,6 @@ def test_the_truth_is_shown_apart_and_decides_nothing(sides: Sides, compared: Co
 
 
 def test_each_side_has_its_interval_as_in_the_report_of_its_run(compared: Comparison) -> None:
-    """Recall that was 11 to 20 points too high stood there without one."""
     page = render_comparison(compared, FIRST, SECOND)
     table, text = page[page.index("By inspection results") :], describe_comparison(compared, "one", "other")
     for side in (compared.pair.a, compared.pair.b):

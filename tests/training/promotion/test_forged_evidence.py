@@ -172,7 +172,6 @@ def test_the_same_tables_promote_if_signed_by_an_evaluator_who_may(
 def test_a_later_unsigned_comparison_replaces_no_signed_one(
     registry: Registry, version: ModelVersion, tmp_path: Path
 ) -> None:
-    """One on 7 finds silently took the place of a signed one on 27."""
     write_perfect_runs(registry, tmp_path, SECOND)
     write_comparison(registry, tmp_path / "later", None, scores=make_perfect_scores("baseline_a", finds=7))
     found = review_version(registry, version, EvidenceOptions(APPROVERS))

@@ -285,7 +285,6 @@ def test_a_key_that_has_ended_promotes_nothing(registry: Registry) -> None:
 
 
 def test_a_refused_promotion_replaces_what_somebody_wrote_about_the_version(registry: Registry) -> None:
-    """The old report, or a forged PROMOTE, stayed on the page after the gate had decided anew."""
     registry.client.update_model_version(NAME, "3", "**PROMOTE.** everything holds")
     registry.client.set_model_version_tag(NAME, "3", "verdict", "better")
     with pytest.raises(PromotionRefused, match="does not pass the gate"):

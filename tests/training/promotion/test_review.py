@@ -68,7 +68,6 @@ def test_the_page_of_a_better_challenger_says_promote_on_what_was_counted(bundle
 
 
 def test_fits_of_unequal_experience_are_named_with_a_warning(bundle: Bundle) -> None:
-    """A champion's fit with 1 positive was compared with a fit that had 6, without a word."""
     sources = tuple(ScoreSource("evaluation", BEGINS, "2029-12-01", positives) for positives in (1, 6))
     found = replace(compare_blurred(4.0, 0.3), sources=sources)
     learnt = "trained on arrivals before 2029-12-01 (1 positive), not on any from 2030-01-01 on"

@@ -8,7 +8,6 @@ from training.reporting.html import create_environment, label_cells, render_page
 
 
 def test_a_narrow_screen_names_each_cell_of_a_row():
-    """At 390 pixels the table of drift lost its ratio, interval and result."""
     page = '<table class="cards"><thead><tr><th>part</th><th class="left">95&nbsp;% <b>interval</b></th></tr></thead>'
     page += (
         '<tbody><tr><td>all</td><td class="main">1 to 2</td></tr><tr><td>few</td><td class="main">–</td></tr></tbody>'

@@ -88,7 +88,6 @@ def test_a_curve_has_the_figure_of_the_table_at_the_capacity_of_each_office():
 
 
 def test_the_bars_of_the_days_add_up_to_the_counts_of_the_table(monkeypatch):
-    """The chart had 18 finds in the top 1 % of their days, the table 21 in the top 1 % of all."""
     heights, draw_bars = [], Axes.bar
 
     def record(self, places, height, **style):
@@ -102,7 +101,6 @@ def test_the_bars_of_the_days_add_up_to_the_counts_of_the_table(monkeypatch):
 
 
 def test_bins_without_a_positive_are_drawn_on_the_edge(monkeypatch):
-    """They lay below the axis, so the chart hid the bins that show scores to be too high."""
     drawn, draw = {}, Axes.plot
     monkeypatch.setattr(
         Axes,

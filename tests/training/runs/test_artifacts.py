@@ -113,7 +113,6 @@ def test_the_dependence_of_a_feature_is_the_change_of_the_mean_raw_score_of_the_
 
 
 def test_the_axis_of_a_chart_names_codes_and_shares():
-    """The axis of the channel had 1 and 2 on it."""
     context = ReasonContext(vocabularies={"channel": ["air_cargo", "postal"]})
     features = {feature.name: feature for feature in REAL.features}
     channel = [name_value(features["category.channel"], code, context) for code in (0.0, 1.0, 2.0)]

@@ -162,7 +162,6 @@ def test_the_page_needs_nothing_from_elsewhere_and_a_screen_reader_can_read_ever
 
 
 def test_the_page_says_how_far_the_estimated_recall_was_from_the_truth(page):
-    """Both intervals of a report missed the truth by 20 points, and no word said how far recall can be trusted."""
     said, study = read_text(page), Path("docs/estimates.md").read_text("utf-8")
     assert "recall averaged were then wrong by 6 to 7 points on average, in either direction." in said
     # "6 to 8 points on average" stood beside recall at capacity that was 11 to 20 too high.
@@ -173,7 +172,6 @@ def test_the_page_says_how_far_the_estimated_recall_was_from_the_truth(page):
 
 
 def test_a_page_names_its_version_and_its_features_in_words(run, shared_run):
-    """Two versions as of one day had the same title, and a table had `history.sender.counterparts`."""
     page = (run.folder / "report.html").read_text("utf-8")
     title = f"model as of {run.trained.as_of:%Y-%m-%d}, version {shared_run.run.version}"
     assert re.findall(f"{title}</(title|h1)>", page) == ["title", "h1"]

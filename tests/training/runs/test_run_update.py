@@ -70,7 +70,6 @@ def test_a_description_beyond_the_limit_ends_before_what_does_not_fit_as_a_whole
 
 
 def test_both_runs_and_the_version_say_what_to_do_now_and_link_each_other(reviewed):
-    """compare.html and the description of its run said "wait" of a version that was promoted."""
     registry, *runs = reviewed
     assert registry.verdict == "promote"
     tags = [registry.get_run_tags(run) for run in runs]
