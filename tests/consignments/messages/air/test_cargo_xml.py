@@ -4,7 +4,6 @@ import gzip
 import re
 from collections.abc import Callable
 from copy import deepcopy
-from datetime import UTC, datetime
 
 import pytest
 from lxml import etree
@@ -20,30 +19,9 @@ from support.messages import (
     read_one,
 )
 
-from consignments.messages.entries import MasterEntry
-from consignments.messages.linking import enrich_house
 from consignments.messages.xml_parsing import MAX_TAGS
 from consignments.records import Consignment, Item
 from consignments.tables import build_frame, check_frame, to_consignments
-
-
-@pytest.mark.parametrize(
-    ("house", "master", "joined"),
-    [
-        ("PVG>ICN", "PVG>HKG>ICN", "PVG>HKG>ICN"),
-        ("SZX>PVG>ICN>PUS", "PVG>HKG>ICN", "SZX>PVG>HKG>ICN>PUS"),
-        ("ICN>FRA", "PVG>HKG", "ICN>FRA"),
-        ("ICN>PVG", "PVG>ICN", "ICN>PVG"),
-        (None, "PVG>ICN", "PVG>ICN"),
-        ("PVG>ICN", None, "PVG>ICN"),
-    ],
-)
-def test_stops_stand_between_the_ends(house: str | None, master: str | None, joined: str | None) -> None:
-    given = Consignment("1/2", "air_cargo", route=house, declarant="OWN")
-    fields = {"declarant": "FORWARDER", "carrier": "CX"} | ({"route": master} if master else {})
-    entry = MasterEntry("1", fields, datetime(2026, 1, 1, tzinfo=UTC), None)
-    found = enrich_house(given, entry)
-    assert (found.route, found.declarant, found.carrier) == (joined, "OWN", "CX")
 
 
 def test_more_items_than_a_record_holds_are_cut_with_a_code() -> None:
