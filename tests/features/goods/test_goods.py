@@ -1,4 +1,3 @@
-from math import isnan
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,6 @@ from support.examples import make_consignment
 from consignments.errors import BundleRefused
 from consignments.records import Item
 from features.goods.goods import GOODS_FEATURES
-from features.goods.hs import FAMILY_CODES
 from features.goods.tables import encode_text
 from features.normalization.normal_forms import MAX_CHARACTERS, get_goods_text
 
@@ -40,21 +38,6 @@ def test_a_row_does_not_depend_on_what_stood_in_it_before(description: str, hs_c
     rows = np.repeat(np.array([-5.0, np.nan, 1e9], np.float32)[:, None], PIPELINE.history_at, axis=1)
     PIPELINE.fill_rows([c, c, c], rows, *keys)
     assert rows[0].tobytes() == rows[1].tobytes() == rows[2].tobytes()
-
-
-def test_without_an_hs_code_its_values_are_missing() -> None:
-    assert describe(hs_code="0902.10")["hs_family"] == FAMILY_CODES["plant"]
-    values = describe(hs_code=None)
-    assert values["hs_present"] == 0
-    assert all(isnan(values[name]) for name in NAMES if name.startswith("hs_") and name != "hs_present")
-
-
-def test_items_are_counted_by_their_chapters_and_gaps() -> None:
-    goods = (("socks", "611595"), ("shirt", "6109.10"), ("resin", "391000"), (None, None))
-    values = describe(items=tuple(Item(description=text, hs_code=code) for text, code in goods))
-    assert [values[name] for name in ("items", "item_chapters", "item_gaps")] == [4, 2, 0.25]
-    assert isnan(describe(items=None)["items"])
-    assert [describe(items=())[name] for name in ("items", "item_chapters", "item_gaps")] == [0, 0, 0]
 
 
 LONG_TEXTS = ["a", "ab" * 1000, "b" * 4000, "é" * 4000, "c" * 3999, "手机" * 2000, "a\u0301" * 2000]
