@@ -37,10 +37,12 @@ def changed(content: bytes, *changes: tuple[str, str]) -> bytes:
     return text.encode()
 
 
-def build_message(given: str | dict[str, Any]) -> bytes:
-    """Build the message of a case: a text, a JSON document, or a sample with some of its text replaced, something before it, or cut."""
+def build_message(given: str | list[Any] | dict[str, Any]) -> bytes:
+    """Build the message of a case: a text, parts of one, a JSON document, or a sample, changed, with something before it, or cut."""
     if isinstance(given, str):
         return given.encode()
+    if isinstance(given, list):
+        return b"".join(map(build_message, given))
     if "json" in given:
         return json.dumps(given["json"]).encode()
     text = given.get("before", "") + changed(load(given["sample"]), *given.get("change", ())).decode()

@@ -13,16 +13,6 @@ from consignments.messages.post.mapping import parse_mapping
 from consignments.messages.reading import read_entries
 
 
-def test_behind_a_message_that_is_cut_the_next_is_read() -> None:
-    text = load("xfzb_house.xml").decode().partition("?>")[2].strip()
-    first, second = (text.replace("WHX26030917", name) for name in ("A", "B"))
-    manifest = load("xfhl_manifest.xml").decode()
-    for cut in (first[:700], first.rpartition("</")[0], first[:-2]):
-        found = read_messages([f"{cut}{second}{cut}{manifest}".encode()])
-        assert [c.consignment_id[13:] for c in found.consignments] == ["B", "H1", "H2"]
-        assert len(found.rejects) == 2
-
-
 def test_a_table_of_open_quotation_marks_ends_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(csv_rows, "MAX_FAULTS", 100)
     begun, content = time.process_time(), b"number,from\n" + b'a","\n' * 200_000
@@ -54,14 +44,6 @@ def test_members_of_an_array_stay_as_they_were_written() -> None:
 
 def piece(identifier: str) -> dict[str, object]:
     return {"barcode": identifier, "senderName": "S", "recipient": "R", "contents": [{"contentPieceDescription": "goods", "contentPieceHsCode": "090210"}]}  # fmt: skip
-
-
-def test_equal_declarations_without_identifiers_are_two_and_the_same_when_sent_again() -> None:
-    message = json.dumps({"items": [piece(""), piece("")]}).encode()
-    at = datetime(2026, 3, 12, tzinfo=UTC)
-    first, again = (read_messages([message] * times, received_at=at) for times in (1, 2))
-    assert len({c.consignment_id for c in first.consignments}) == 2
-    assert (first.consignments, again.repeats) == (again.consignments, 2)
 
 
 def test_an_identifier_that_a_body_repeats_is_noted() -> None:
