@@ -17,7 +17,6 @@ from serving.event_log.log import EventLog
 from serving.process.clock import read_elapsed_seconds
 from serving.process.logging import describe_failure, logger
 
-RoleName = Literal["active", "standby"]
 RENEW_SECONDS = 1.0
 """Seconds between the signs of life of an active service."""
 WAIT_SECONDS = 0.2
@@ -64,7 +63,7 @@ class Role:
         self._task: asyncio.Task[None] | None = None
 
     @property
-    def name(self) -> RoleName:
+    def name(self) -> Literal["active", "standby"]:
         """Return the name of the role."""
         return "active" if self.is_active else "standby"
 

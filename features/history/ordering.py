@@ -120,7 +120,7 @@ def _order_by_sequence(
     events: HistoryEvents, arrivals: ArrivalEvents, outcomes: Outcomes, clock_us: int
 ) -> HistoryEvents:
     """Sort by sequence. Insert cancellations without a sequence at the place at which the times of the log reach them."""
-    place = _select_columns(events, outcomes.sequence, arrivals.cancelled_sequence, arrivals.sequence)
+    place = select_columns(events, outcomes.sequence, arrivals.cancelled_sequence, arrivals.sequence)
     loose = (events.what == CANCELLATION) & (place < 0)
     late, fixed = events.select(loose), events.select(~loose)
     fixed = _sort_events(fixed, (place[~loose], fixed.what == ARRIVAL), arrivals, outcomes)
@@ -137,10 +137,10 @@ def _order_by_sequence(
 
 def get_event_times(events: HistoryEvents, arrivals: ArrivalEvents, outcomes: Outcomes) -> Longs:
     """Return the time at which each event takes effect."""
-    return _select_columns(events, outcomes.visible_us, arrivals.cancelled_us, arrivals.received_us)
+    return select_columns(events, outcomes.visible_us, arrivals.cancelled_us, arrivals.received_us)
 
 
-def _select_columns(
+def select_columns(
     events: HistoryEvents, outcome: Longs | None, cancellation: Longs | None, arrival: Longs | None
 ) -> Longs:
     """Select the value of each event from the column of its kind; `NO_SEQUENCE` if there is no such column."""

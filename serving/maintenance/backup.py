@@ -11,7 +11,6 @@ run removes what the killed one left.
 
 import hashlib
 import shutil
-from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -100,13 +99,13 @@ def back_up(
         ):
             if path.exists():
                 _copy(path, keys / name)
-        for path in _walk(settings.state_dir / MODELS):
+        for path in _list_files(settings.state_dir / MODELS):
             # What is being published now has another name, and is left out.
             if PART_SUFFIX not in {piece.suffix for piece in (path, *path.parents)}:
                 _copy(path, part / path.relative_to(settings.state_dir))
         log = _describe_log(part, keys, progress)
-        files = {path.relative_to(part).as_posix(): _describe_file(path) for path in _walk(part)}
-        files |= {f"{KEYS}/{path.name}": _describe_file(path) for path in _walk(keys)}
+        files = {path.relative_to(part).as_posix(): _describe_file(path) for path in _list_files(part)}
+        files |= {f"{KEYS}/{path.name}": _describe_file(path) for path in _list_files(keys)}
         created_at = datetime.now(UTC).isoformat(timespec="seconds")
         manifest = BackupManifest(FORMAT, created_at, version("npsrisk"), **log, files=files)
         (part / MANIFEST_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1))
@@ -285,11 +284,9 @@ def _is_safe(name: str) -> bool:
     return name == LOG_FILE or (len(path.parts) > 1 and path.parts[0] in (MODELS, KEYS))
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    """Yield the regular files of a folder and its subfolders, in order, without links."""
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and not path.is_symlink():
-            yield path
+def _list_files(folder: Path) -> list[Path]:
+    """List the regular files of a folder and its subfolders, in order, without links."""
+    return [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink()]
 
 
 def _describe_file(path: Path) -> BackupFile:

@@ -30,7 +30,7 @@ import pyarrow.parquet as parquet
 from consignments.columns import NUMBER, TEXT, TIME, TYPES, format_value
 from consignments.errors import BundleRefused, FileFault, ServiceFault
 from consignments.files.folders import draft_folder
-from consignments.files.whole_files import PRIVATE_FILE_MODE
+from consignments.files.whole_files import PRIVATE_FILE_MODE, replace_file
 from consignments.records import Alert, Consignment, Field, Outcome, get_fields
 from consignments.tables import build_rows
 from consignments.timestamps import to_datetime
@@ -127,8 +127,7 @@ def export_log(
             }
             for (model, bundle, spec), count in sorted(schema.models.items())
         ]
-        (folder / MANIFEST_FILE).touch(mode=PRIVATE_FILE_MODE)
-        (folder / MANIFEST_FILE).write_text(json.dumps(manifest, indent=1))
+        replace_file(folder / MANIFEST_FILE, json.dumps(manifest, indent=1).encode())
     return manifest
 
 
@@ -309,11 +308,8 @@ class LogTables:
 
 def _complete_outcome(outcome: Outcome, made: Selection | None) -> Outcome:
     """Return an outcome that lacks the selection probability with the one that the service logged before it."""
-    if (
-        made is None
-        or outcome.selection_probability is not None
-        or outcome.selected_by not in SERVICE_SELECTED_BY
-    ):
+    is_known = outcome.selection_probability is not None
+    if made is None or is_known or outcome.selected_by not in SERVICE_SELECTED_BY:
         return outcome
     made_by = {"selected_by": made.selected_by, "selection_probability": made.selection_probability}
     return msgspec.structs.replace(outcome, **made_by)

@@ -24,7 +24,9 @@ from features.history.ordering import (
     CANCELLATION,
     OUTCOME,
     HistoryEvents,
+    get_event_times,
     order_events,
+    select_columns,
 )
 from features.streams import FeatureInputs
 from serving.event_log.event_codec import Cancellation
@@ -122,44 +124,29 @@ def import_past(
             progress("import", start + len(chunk.row), len(events.row))
     writer.finish(past)
     counts = {f"{kind}s": added[kind] for kind in ("outcome", "alert", "cancellation")}
-    return {
+    counts = {
         "consignments": added["arrival"],
         **counts,
         "known": added["known"],
         "refused": added["refused"],
-        "notices": sum(map(is_notice, past.alerts)),
     }
+    return counts | {"notices": sum(map(is_notice, past.alerts))}
 
 
 def merge_events(past: PastEvents) -> HistoryEvents:
     """Merge all events in the order of history; an alert comes just before the first event at or after its time."""
-    events = order_events(past.arrivals, past.outcomes)
-    if not past.alerts:
-        return events
-    if past.alert_sequence is not None and past.arrivals.sequence is not None:
-        clock = _event_column(events, past.outcomes.sequence, None, past.arrivals.sequence)
-        issued = past.alert_sequence
+    arrivals, outcomes, issued = past.arrivals, past.outcomes, past.alert_sequence
+    events = order_events(arrivals, outcomes)
+    is_numbered = outcomes.sequence is not None or len(outcomes.consignment_id) == 0
+    if issued is not None and arrivals.sequence is not None and is_numbered:
+        clock = select_columns(events, outcomes.sequence, arrivals.cancelled_sequence, arrivals.sequence)
     else:
-        clock = _event_column(
-            events, past.outcomes.visible_us, past.arrivals.cancelled_us, past.arrivals.received_us
-        )
+        clock = get_event_times(events, arrivals, outcomes)
         issued = np.array([to_us(alert.issued_at) for alert in past.alerts], dtype=np.int64)
     order = np.argsort(issued, kind="stable")
     places = np.searchsorted(np.maximum.accumulate(clock), issued[order])
     what = np.insert(events.what.astype(np.int8), places, np.int8(ALERT))
     return HistoryEvents(what, np.insert(events.row, places, order))
-
-
-def _event_column(
-    events: HistoryEvents, outcome: Longs | None, cancellation: Longs | None, arrival: Longs
-) -> Longs:
-    """Return a number for each event from the column of its kind; a kind without a column gets the minimum."""
-    clock = np.full(len(events.row), np.iinfo(np.int64).min)
-    for what, column in ((OUTCOME, outcome), (CANCELLATION, cancellation), (ARRIVAL, arrival)):
-        mine = events.what == what
-        if column is not None:
-            clock[mine] = column[events.row[mine]]
-    return clock
 
 
 class _EntryBuilder:

@@ -28,7 +28,7 @@ from features.history.ordering import ArrivalEvents, Outcomes, to_arrow_strings
 from features.history.table_fold import TableFold
 from features.pipeline import Pipeline
 from serving.encryption.vault import Vault
-from serving.event_log.event_codec import EventCodec, decode_issued_us, decode_keys
+from serving.event_log.event_codec import EventCodec, Keys, Row, decode_issued_us, decode_keys
 from serving.event_log.events import ArrivalEvent, DecisionEvent, Event, Kind
 from serving.event_log.reader import LogReader
 from serving.scoring.loaded_model import ScoringMethod
@@ -43,8 +43,6 @@ UNREADABLE = "its fields do not match the columns of the model"
 ModelId = str
 """`NAME/VERSION`."""
 Longs = NDArray[np.int64]
-Keys = NDArray[np.uint64]
-Row = NDArray[np.float32]
 
 
 @dataclass
@@ -122,12 +120,9 @@ class DecisionFilter(NamedTuple):
 
     def matches(self, event: DecisionEvent) -> bool:
         """Check whether a decision passes the filter."""
-        if self.models and event.model not in self.models:
-            return False
-        scored_us = event.recorded_us
-        return (self.from_us is None or scored_us >= self.from_us) and (
-            self.until_us is None or scored_us < self.until_us
-        )
+        is_early = self.from_us is not None and event.recorded_us < self.from_us
+        is_late = self.until_us is not None and event.recorded_us >= self.until_us
+        return not (is_early or is_late) and (not self.models or event.model in self.models)
 
 
 class RecomputedDecision(NamedTuple):

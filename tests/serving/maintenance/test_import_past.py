@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from support.databases import stored_bytes
 from support.examples import day, make_consignment, make_outcome
@@ -57,12 +58,15 @@ def test_the_log_has_the_past_in_the_order_of_history_or_of_its_sequence(tmp_pat
         ("arrival", "RB1"), ("arrival", "RB2"), ("alert", None), ("cancellation", "RB2"), ("outcome", "RB1"),
         ("arrival", "RB3"), ("outcome", "RB2"), ("alert", None), ("arrival", "RB4"),
     ]  # fmt: skip
-    given = build_tables(
-        [make_consignment("RB1", received_at=day(5)), make_consignment("RB2", received_at=day(1))]
-    )
-    given.consignments["sequence"] = [1, 2]
+    rows = [make_consignment("RB1", received_at=day(5), cancelled_at=day(6))]
+    rows.append(make_consignment("RB2", received_at=day(1)))
+    given = build_tables(rows, alerts=[Alert("A1", day(14), sender_name="Orchid Trading")])
+    given.consignments["sequence"], given.alerts["sequence"] = [1, 4], [2]  # type: ignore[index]
+    given.consignments["cancelled_sequence"] = pd.array([3, None], dtype="Int64")
     take(tmp_path / "numbered", given)
-    assert list_names(tmp_path / "numbered") == [("arrival", "RB1"), ("arrival", "RB2")]
+    assert list_names(tmp_path / "numbered") == [
+        ("arrival", "RB1"), ("alert", None), ("cancellation", "RB1"), ("arrival", "RB2"),
+    ]  # fmt: skip
 
 
 def test_importing_again_adds_only_what_is_new_and_not_what_the_service_decided(site: Site) -> None:
