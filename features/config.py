@@ -21,7 +21,7 @@ class ExtraColumns(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     category: Annotated[
         tuple[str, ...],
         about(
-            "Names of additional columns with few distinct texts, for example a tax type. Each becomes a feature."
+            "Names of additional columns with few distinct texts, such as a tax type. Each becomes a feature."
         ),
     ] = ()
 

@@ -56,9 +56,8 @@ class FittedParameters:
     def from_plain(cls, values: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> "FittedParameters":
         """Build the parameters from the result of `to_plain`."""
         rates = {name: array for name, array in arrays.items() if name != "text_weights"}
-        return cls(
-            values["vocabularies"], values["norms"], ExchangeRates.from_arrays(rates), arrays["text_weights"]
-        )
+        found = ExchangeRates.from_arrays(rates)
+        return cls(values["vocabularies"], values["norms"], found, arrays["text_weights"])
 
 
 def fit_features(

@@ -43,9 +43,8 @@ class Spec:
         self.fitted = tuple(place for place, feature in enumerate(self.features) if feature.fitted)
         self._places = {name: place for place, name in enumerate(self.names)}
         if len(self._places) != len(self.names):
-            raise ValueError(
-                f"feature names repeat: {sorted({n for n in self.names if self.names.count(n) > 1})}"
-            )
+            repeated = sorted({name for name in self.names if self.names.count(name) > 1})
+            raise ValueError(f"feature names repeat: {repeated}")
 
     def __len__(self) -> int:
         return len(self.features)

@@ -41,10 +41,8 @@ class FeatureGroup:
 
 def read_group(prefix: str, without: tuple[str, ...] = ()) -> FeatureGroup:
     """Read the features whose names begin with a prefix, and do not go on with others, in the order of the table."""
-    left_out = tuple(prefix + each for each in without)
-    chosen = (
-        each for each in _FEATURES if each.name.startswith(prefix) and not each.name.startswith(left_out)
-    )
+    others = tuple(prefix + each for each in without)
+    chosen = (each for each in _FEATURES if each.name.startswith(prefix) and not each.name.startswith(others))
     return FeatureGroup(prefix, tuple(chosen))
 
 

@@ -48,9 +48,8 @@ class ScoreColumns:
 
 def build_feature_parameters(bundle: Bundle, pseudonyms: Pseudonyms) -> FeatureParameters:
     """Build the parameters with which the features of a bundle's model are computed."""
-    return FeatureParameters(
-        bundle.config, FittedParameters.from_plain(bundle.fitted, bundle.arrays), pseudonyms
-    )
+    fitted = FittedParameters.from_plain(bundle.fitted, bundle.arrays)
+    return FeatureParameters(bundle.config, fitted, pseudonyms)
 
 
 class ScoredFeatures(NamedTuple):
@@ -215,9 +214,8 @@ def add_work_columns(
     if consignments is not None:
         counting = consignments[select_counting_rows(consignments)]
         counting = counting.set_index(pd.Index(normalize_column(counting["consignment_id"]).to_pandas()))
-        goods = counting.reindex(normalize_column(chosen["consignment_id"]).to_pylist()).reset_index(
-            drop=True
-        )
+        names = normalize_column(chosen["consignment_id"]).to_pylist()
+        goods = counting.reindex(names).reset_index(drop=True)
         added |= {name: goods[name] for name in GOODS_COLUMNS if name in goods}
     return chosen.assign(**{name: pd.Series(values.array, chosen.index) for name, values in added.items()})
 

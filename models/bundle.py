@@ -164,9 +164,8 @@ def load_bundle(directory: Path) -> Bundle:
     if REFERENCE in files:
         reference = _decode(files[REFERENCE], ReferenceProfile, REFERENCE)
         reference.require_fit(spec, REFERENCE)
-    arrays = {
-        Path(name).stem: _decode_array(data, name) for name, data in files.items() if name.endswith(".npy")
-    }
+    names = [name for name in files if name.endswith(".npy")]
+    arrays = {Path(name).stem: _decode_array(files[name], name) for name in names}
     usual = {} if reference is None else reference.usual
     model = RiskModel(
         trees=Trees.from_text(_decode_text(files[TREES]), where=TREES),

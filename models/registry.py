@@ -166,9 +166,8 @@ class Registry:
         except MlflowException as error:
             todo = "give --target if it is not nps, see the Models page of MLflow, or run npsrisk train --register"
             raise self._make_refusal("no such model version", uri, todo) from error
-        return ModelVersion(
-            found.name, str(found.version), str(found.run_id), dict(found.tags), tuple(found.aliases)
-        )
+        number, run_id = str(found.version), str(found.run_id)
+        return ModelVersion(found.name, number, run_id, dict(found.tags), tuple(found.aliases))
 
     def _make_refusal(self, what: str, uri: str, todo: str) -> BadInput:
         expected = "models:/NAME/VERSION or models:/NAME@ALIAS"
@@ -342,9 +341,8 @@ class Registry:
         try:
             with TemporaryDirectory() as parent:
                 folder = Path(parent) / "model"
-                origin = mlflow.models.Model(
-                    artifact_path=str(logged.name), run_id=run_id, model_id=logged.model_id
-                )
+                path, model_id = str(logged.name), logged.model_id
+                origin = mlflow.models.Model(artifact_path=path, run_id=run_id, model_id=model_id)
                 write_mlflow_model(folder, bundle_dir, bundle, example, origin)
                 if evaluation.exists():
                     shutil.copytree(evaluation, folder / EVALUATION)

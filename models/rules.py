@@ -26,12 +26,8 @@ class Rule:
     points: float
 
 
-RULES = tuple(
-    Rule(feature, *line)
-    for feature, line in tomllib.loads(
-        files("models").joinpath("rules.toml").read_text(encoding="utf-8")
-    ).items()
-)
+_TABLE = tomllib.loads(files("models").joinpath("rules.toml").read_text(encoding="utf-8"))
+RULES = tuple(Rule(feature, *line) for feature, line in _TABLE.items())
 LOG_ODDS_WITHOUT_POINTS = -7.0
 LOG_ODDS_PER_POINT = 0.8
 POINTS_FOR_HIGH, POINTS_FOR_ELEVATED = 5.0, 3.0

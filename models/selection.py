@@ -58,10 +58,8 @@ def select(
         order = draw.order(places, scores, consignment_ids)
         probability = _compute_probabilities(scores[order], capacity, explore)
         for rank, selector in draw.choose(len(order), capacity, explore):
-            place = int(order[rank])
-            chosen.append(
-                SelectedConsignment(place, consignment_ids[place], office, selector, float(probability[rank]))
-            )
+            place, chance = int(order[rank]), float(probability[rank])
+            chosen.append(SelectedConsignment(place, consignment_ids[place], office, selector, chance))
     return chosen
 
 

@@ -178,9 +178,8 @@ def compute_yields(
         counter.record(c)
     presented = inspections[inspections["presented"].to_numpy(bool)]
     flags = presented[["final", "positive", "offence"]].to_numpy(bool).tolist()
-    results = {
-        name: InspectionResult(*each) for name, each in zip(presented["consignment_id"], flags, strict=True)
-    }
+    found = zip(presented["consignment_id"], flags, strict=True)
+    results = {name: InspectionResult(*each) for name, each in found}
     yields = [build_yield(alert, counter.count(alert.alert_id, results)) for alert in counter.alerts.values()]
     return sorted(yields, key=lambda each: (-each.counts.positives, -each.counts.matched, each.alert_id))
 

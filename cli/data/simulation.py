@@ -18,9 +18,7 @@ def simulate(
     per_day: options.Count = option(options.PER_DAY_TEXT, 500),
     prevalence: options.Prevalence = options.PREVALENCE,
     seed: int = option("Random seed. The same seed gives the same tables.", 0),
-    world: options.TomlFile | None = option(
-        "Parameters in place of those of training/simulation/world.toml."
-    ),
+    world: options.TomlFile | None = option("Parameters instead of those of training/simulation/world.toml."),
     until: datetime | None = option(
         "Move the world by whole weeks to end by this day. Default: begin on 2024-01-01.", metavar="DATE"
     ),

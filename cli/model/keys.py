@@ -93,9 +93,7 @@ def trust(name: str = argument(), public_key: str = argument(), role: Role = ROL
 
 
 @sub_verb(keys)
-def retire(
-    name: str = argument(), until: datetime | None = option("End of the right. Default: now.")
-) -> Result:
+def retire(name: str = argument(), until: datetime | None = option("End. Default: now.")) -> Result:
     """End the right of the person NAME to approve, or to sign evidence.
 
     Earlier approvals stay valid. Evidence that this person signed no longer counts.

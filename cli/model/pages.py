@@ -121,9 +121,8 @@ def drift(
     found = detect_drift(bundle, traffic, progress=progress)
     page = render_drift(found, f"{chosen.name}, {chosen.title}")
     replace_file(out, page.encode(), PUBLIC_MODE)
-    run_id = log_run(
-        build_drift_record(found, page, chosen), tracking_uri=read_settings().mlflow_tracking_uri
-    )
+    logged, store = build_drift_record(found, page, chosen), read_settings().mlflow_tracking_uri
+    run_id = log_run(logged, tracking_uri=store)
     values = {"out": str(out), "run_id": run_id, "metrics": found.flatten_metrics()}
     values |= {name: getattr(found, name) for name in ("verdict", "reasons", "notes")}
     return Result(values, f"{summarize_drift(found)}\n-> {out}, run {run_id}")

@@ -31,9 +31,8 @@ def format_text_table(rows: Sequence[Sequence[str]], *, width: int | None = None
     if width is not None:
         cells.insert(1, [["-" * size] for size in widths])
     lines = [line for row in cells for line in zip_longest(*row, fillvalue="")]
-    return [
-        GAP.join(cell.ljust(size) for cell, size in zip(line, widths, strict=True)).rstrip() for line in lines
-    ]
+    padded = ([cell.ljust(size) for cell, size in zip(line, widths, strict=True)] for line in lines)
+    return [GAP.join(cells).rstrip() for cells in padded]
 
 
 def format_gate_table(rules: "Mapping[str, RuleResult]") -> str:

@@ -62,9 +62,7 @@ def plan(
     operation: str = option("Name of the operation.", "operation", metavar="NAME"),
     explore: Share = option("Share of the capacity for random inspections.", DEFAULT_EXPLORE),
     seed: int = options.SEED,
-    model: options.ModelUri | None = option(
-        f"{options.MODEL_TEXT} none. It adds its uncertainty to the intervals."
-    ),
+    model: options.ModelUri | None = option(f"{options.MODEL_TEXT} none. It widens the intervals."),
     from_: datetime | None = option("Start of the operation. Default: now."),
     until: datetime | None = option(f"End of the operation. Default: {DEFAULT_DAYS} days later."),
     target: Target = TARGET,

@@ -250,9 +250,7 @@ def feedback(
     if tables.consignments is not None:
         found, since = _count_table_yields(tables.read_tables(Consignment), from_, now, target)
     elif at is not None or tables.list_sources():
-        expected = (
-            "--consignments and --outcomes; or neither, nor --alerts and --at, for the log of the service"
-        )
+        expected = "--consignments and --outcomes; or none, nor --alerts and --at, for the service's log"
         raise BadInput("a table is missing", where="npsrisk exchange feedback", expected=expected)
     else:
         found, since = _count_logged_yields(folder.read_keys(), from_, target)

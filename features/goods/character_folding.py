@@ -74,9 +74,8 @@ def build_fold_table() -> NDArray[np.uint32]:
         if len(entries) == 1:
             table[code] = entries[0]
         elif entries:
-            table[code] = (
-                kernels.SEVERAL | (len(entries) << kernels.SYMBOL_AT) | (kernels.FOLD_SIZE + len(several))
-            )
+            count, place = len(entries) << kernels.SYMBOL_AT, kernels.FOLD_SIZE + len(several)
+            table[code] = kernels.SEVERAL | count | place
             several += entries
         else:
             table[code] = (kernels.DROPPED << kernels.KIND_AT) | kernels.LOOKALIKE * is_invisible(chr(code))

@@ -50,9 +50,8 @@ class GoodsWords:
 
     def _quote(self, hits: Hits) -> Iterable[str]:
         """Return the spelling of each hit, in the order of the text, without hits inside another."""
-        spans = {
-            self._widen(first, last) for first, last in hits[:, [kernel.HIT_FIRST, kernel.HIT_LAST]].tolist()
-        }
+        places = hits[:, [kernel.HIT_FIRST, kernel.HIT_LAST]].tolist()
+        spans = {self._widen(first, last) for first, last in places}
         words, stop = [], 0
         for first, end in sorted(spans, key=lambda span: (span[0], -span[1])):
             if end > stop:

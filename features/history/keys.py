@@ -96,9 +96,7 @@ class KeyBuilder:
             else self._columns.setdefault((name, name in kind.optional), len(_FORMS) + len(self._columns))
             for name in kind.parts
         ]
-        required = [
-            place for place, name in zip(places, kind.parts, strict=True) if name not in kind.optional
-        ]
+        required = [at for at, name in zip(places, kind.parts, strict=True) if name not in kind.optional]
         return places, required
 
     def fill(

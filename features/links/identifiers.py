@@ -65,14 +65,12 @@ class LinkNumberBuilder:
     """A builder of the link numbers of consignments."""
 
     def __init__(self, pseudonyms: Pseudonyms) -> None:
-        parts = [
-            sum((COMMON_KINDS[_PLACES[key]].parts for key in each.keys), ()) for each in LINK_IDENTIFIERS
-        ]
+        own = [sum((COMMON_KINDS[_PLACES[key]].parts for key in each.keys), ()) for each in LINK_IDENTIFIERS]
         # Both sides of a kind have one name, so that their values have one number.
         self._keys = KeyBuilder(
             [
                 KeyKind(f"link {each.kind}", each.noun, None, names)
-                for each, names in zip(LINK_IDENTIFIERS, parts, strict=True)
+                for each, names in zip(LINK_IDENTIFIERS, own, strict=True)
             ],
             pseudonyms,
         )

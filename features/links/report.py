@@ -152,9 +152,7 @@ def read_values(trace: LinkTrace, read: ReadConsignments) -> list[str]:
     """Read each identifier of a trace as it was written. The result is personal data."""
     rows = np.unique(np.array([found.row for found in trace.identifiers], dtype=np.int64))
     consignments = dict(zip(rows.tolist(), read(rows), strict=True))
-    return [
-        LINK_IDENTIFIERS[found.column].format_value(consignments[found.row]) for found in trace.identifiers
-    ]
+    return [LINK_IDENTIFIERS[each.column].format_value(consignments[each.row]) for each in trace.identifiers]
 
 
 def _build_edge(link: ConsignmentLink) -> dict[str, Any]:

@@ -199,9 +199,8 @@ class _LinkSearch:
     def _take_new(self, level: SharedOfPairs, distance: int) -> list[int]:
         """Add new consignments within the limits, detections first, then the latest."""
         places = sorted({target for _, target in level} - self._found.keys())
-        ranked = sorted(
-            (_rank(found), place, found) for place in places for found in [self._describe(place, distance)]
-        )
+        described = ((place, self._describe(place, distance)) for place in places)
+        ranked = sorted((_rank(found), place, found) for place, found in described)
         free = self._limits.consignments + 1 - len(self._found)
         self._found |= {place: found for _, place, found in ranked[:free]}
         self._left_out -= self._found.keys()

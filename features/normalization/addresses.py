@@ -200,6 +200,5 @@ def split_place_words(city: str | None) -> tuple[str, ...]:
     """Split the name of a city into words in normal form."""
     if not city:
         return ()
-    return tuple(
-        to_latin(normalize("NFKC", city)).encode().translate(LETTERS, OMITTED_SIGNS).decode().split()
-    )
+    latin = to_latin(normalize("NFKC", city))
+    return tuple(latin.encode().translate(LETTERS, OMITTED_SIGNS).decode().split())

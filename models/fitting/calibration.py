@@ -41,9 +41,8 @@ def fit_calibration(raw: Floats, y: NDArray[Any], weight: Floats, channel: Seque
     names = sorted(set(channel))
     member = np.array([names.index(name) for name in channel])
     slope, pooled, shifts = _fit_posterior_mode(raw, y, scaled, member, len(names))
-    return Calibration(
-        slope, pooled, {name: pooled + shift for name, shift in zip(names, shifts, strict=True)}
-    )
+    channels = {name: pooled + shift for name, shift in zip(names, shifts, strict=True)}
+    return Calibration(slope, pooled, channels)
 
 
 def _compute_weight_scale(y: Floats, weight: Floats) -> float:

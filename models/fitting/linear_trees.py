@@ -58,14 +58,11 @@ def build_step_functions(linear: LogisticRegression, X: Rows) -> list[StepFuncti
         values = X[:, feature].astype(np.float64)
         values = np.where(np.isinf(values), np.nan, values)
         median = linear.median[feature]
-        line = slope[feature] * (
-            np.where(np.isnan(values), median, apply_signed_log(values)) - scaler.mean_[feature]
-        )
+        logs = np.where(np.isnan(values), median, apply_signed_log(values))
+        line = slope[feature] * (logs - scaler.mean_[feature])
         if np.std(line) >= MIN_SPREAD_LOG_ODDS:
-            # The first step function includes the intercept.
-            found.append(
-                _fit_step_function(int(feature), values, line if found else line + start, float(median))
-            )
+            line = line if found else line + start  # the first step function includes the intercept
+            found.append(_fit_step_function(int(feature), values, line, float(median)))
     return found
 
 

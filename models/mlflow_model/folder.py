@@ -94,9 +94,8 @@ def write_mlflow_model(
     columns = [asdict(field) for field in get_fields(record)]
     (folder / COLUMNS_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(columns)))
     requirements = folder / "requirements.txt"
-    requirements.write_text(
-        f"# npsrisk is in no public index: see {INSTALL_FILE}\n{requirements.read_text()}"
-    )
+    head = f"# npsrisk is in no public index: see {INSTALL_FILE}\n"
+    requirements.write_text(head + requirements.read_text())
     text = Path(__file__).with_name(INSTALL_FILE).read_text(encoding="utf-8")
     (folder / INSTALL_FILE).write_text(text.format(version=installed_version("npsrisk")))
 

@@ -45,9 +45,8 @@ class ScoringModel:
     def predict(self, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Score a consignment table, each score with `reasons` of `params` (0: as set at loading); `BadInput` if a row is invalid."""
         given = check_frame(model_input, self.bundle.config.build_record_type(), strict=True).frame
-        inputs = FeatureInputs.from_tables(
-            Tables(given, self.outcomes, self.alerts), self.history, self.as_of
-        )
+        tables = Tables(given, self.outcomes, self.alerts)
+        inputs = FeatureInputs.from_tables(tables, self.history, self.as_of)
         if not inputs.has_history:
             warnings.warn(WITHOUT_HISTORY, stacklevel=2)
         reasons = int((params or {}).get("reasons") or self.reasons)

@@ -60,6 +60,5 @@ class ReasonRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     joined: dict[str, tuple[str, ...]]
 
 
-RULES = msgspec.toml.decode(
-    files("models").joinpath("reason_texts", "rules.toml").read_bytes(), type=ReasonRules
-)
+_CONTENT = files("models").joinpath("reason_texts", "rules.toml").read_bytes()
+RULES = msgspec.toml.decode(_CONTENT, type=ReasonRules)

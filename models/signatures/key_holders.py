@@ -79,9 +79,8 @@ class KeyHolders(Generic[Holder]):
         pairs = [(VerifyingKey(each.public_key), each) for each in self.members]
         self._keys = {key.key_id: (key, each) for key, each in pairs}
         if len(self._keys) < len(pairs):
-            raise BadSetting(
-                f"two {self.table}s share a key", where=self.where, expected="one entry for each key"
-            )
+            expected = "one entry for each key"
+            raise BadSetting(f"two {self.table}s share a key", where=self.where, expected=expected)
 
     def find(self, key_id: str) -> Holder | None:
         """Find the holder of a key."""

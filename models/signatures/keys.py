@@ -87,9 +87,8 @@ class SigningKey:
                 todo=f"set {PASSPHRASE_VARIABLE} to its passphrase if it has one",
             ) from error
         if not isinstance(key, Ed25519PrivateKey):
-            raise BadInput(
-                "not a signing key of npsrisk", where=str(path), got=type(key).__name__, expected="Ed25519"
-            )
+            got = type(key).__name__
+            raise BadInput("not a signing key of npsrisk", where=str(path), got=got, expected="Ed25519")
         return cls(key)
 
     def sign(self, message: bytes) -> bytes:

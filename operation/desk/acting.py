@@ -49,9 +49,8 @@ async def decide(pages: OfficerPages, call: HttpCall, visit: Visit) -> int:
     except FormFault as fault:
         return await _show_again(pages, call, visit, form, str(fault), 422)
     check = partial(_check_unchanged, service, form)
-    taken = await service.recorder.record(
-        ACTIONS if kind == "action" else OUTCOMES, record, visit.caller, check
-    )
+    records = ACTIONS if kind == "action" else OUTCOMES
+    taken = await service.recorder.record(records, record, visit.caller, check)
     if isinstance(taken, FieldError):
         if taken in (UNKNOWN_CONSIGNMENT, OTHER_OFFICE):
             raise Refusal(404, NOT_FOUND)
@@ -78,9 +77,8 @@ def _build(
         return build_action(form, person, now_us)
     version = find_counting_version(events)
     selection = find_selection(events)
-    proposal = propose(
-        version.band if isinstance(version, DecisionEvent) else None, selected=selection is not None
-    )
+    band = version.band if isinstance(version, DecisionEvent) else None
+    proposal = propose(band, selected=selection is not None)
     known = find_selected_by(selection, proposal)
     return build_outcome({**form, "selected_by": form.get("selected_by") or known}, office, now_us)
 

@@ -27,9 +27,8 @@ def find_standing_outcome(events: Sequence[Event]) -> Outcome | None:
 
 def is_detection(outcome: Outcome | None) -> bool:
     """Check if an outcome is final, with any offence."""
-    return (
-        outcome is not None and is_final(outcome) and outcome.result in list_positive_results("any_offence")
-    )
+    offences = list_positive_results("any_offence")
+    return outcome is not None and is_final(outcome) and outcome.result in offences
 
 
 def find_selection(events: Sequence[Event]) -> Selector | None:

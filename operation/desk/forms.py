@@ -78,9 +78,8 @@ def build_outcome(form: Form, office: str | None, now_us: int) -> Outcome:
 def build_consignment(form: Mapping[str, str], now_us: int) -> Consignment:
     """Build the consignment of the form for trials, or raise `FormFault`."""
     names = {field.name for field in msgspec.structs.fields(Consignment)}
-    fields: dict[str, Any] = {
-        name: value.strip() for name, value in form.items() if name in names and value.strip()
-    }
+    given = {name: value.strip() for name, value in form.items() if name in names}
+    fields: dict[str, Any] = {name: value for name, value in given.items() if value}
     for name in fields:
         if name.endswith("_country") and fields[name].upper() not in COUNTRIES:
             raise FormFault(f"try.bad_{name}")

@@ -180,9 +180,8 @@ def build_endpoint(
             call.refused = {"error": str(fault)} if isinstance(fault, ServiceFault) else {}
             request = PageRequest("error", {}, viewer, token, pages.service.clock())
             values = {"title": f"error.title_{refusal.status}", "detail": refusal.detail}
-            return await _send(
-                call, render_template("error", request, values, refusal.status), refusal.headers
-            )
+            answer = render_template("error", request, values, refusal.status)
+            return await _send(call, answer, refusal.headers)
 
     return answer_call
 

@@ -220,9 +220,8 @@ def _compare_with_plan(
     days = max((period.ends - period.begins).total_seconds() / 86_400, 1.0)
     planned = {each.office or NOT_GIVEN: each.capacity for each in plan.offices}
     made = {each.part: each.selected / days for each in offices}
-    compared = [
-        OfficeComparison(name, planned.get(name), made.get(name, 0.0)) for name in sorted({*planned, *made})
-    ]
+    names = sorted({*planned, *made})
+    compared = [OfficeComparison(name, planned.get(name), made.get(name, 0.0)) for name in names]
     return PlanComparison(Estimate(plan.expected, plan.expected_low, plan.expected_high), compared)
 
 

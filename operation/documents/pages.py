@@ -57,9 +57,7 @@ def summarize_brief(brief: Brief) -> str:
             f"({format_percent(first.share)} of the arrivals)"
         )
     if brief.quality:
-        lines.append(
-            f"- columns that changed or are mostly empty in the data of an office: {len(brief.quality)}"
-        )
+        lines.append(f"- columns that changed or are mostly empty in data of an office: {len(brief.quality)}")
     return "\n".join([*lines, f"- alerts in force: {len(brief.alerts)}"])
 
 

@@ -139,9 +139,8 @@ def build_plan(
     plans = []
     for name, amount in capacity.items():
         expected, more = expect(name, amount), expect(name, amount + 1)
-        plans.append(
-            OfficePlan(name, amount, len(rows[name]) / observed, expected, max(more - expected, 0.0))
-        )
+        arrivals, gain = len(rows[name]) / observed, max(more - expected, 0.0)
+        plans.append(OfficePlan(name, amount, arrivals, expected, gain))
     curve = []
     for factor in CURVE_FACTORS:
         scaled = {name: max(1, round(factor * amount)) for name, amount in capacity.items()}

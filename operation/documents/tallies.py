@@ -205,9 +205,8 @@ def classify_truth(
     real = truth.loc[is_positive(truth["result"], target), ["consignment_id"]]
     arrived = set(consignments["consignment_id"])
     selected = set(inspections["consignment_id"])
-    rows = real[real["consignment_id"].isin(arrived | selected)].merge(
-        inspections, on="consignment_id", how="left"
-    )
+    known = real[real["consignment_id"].isin(arrived | selected)]
+    rows = known.merge(inspections, on="consignment_id", how="left")
     names = [
         _name_truth(row, row["consignment_id"] in selected, within.get(row["consignment_id"]))
         for row in rows.to_dict("records")

@@ -115,9 +115,8 @@ class ExchangeFolder:
             try:
                 message = decode_statement(Envelope.read(read_file(path)).payload)
             except (PromotionRefused, ValueError, RecursionError) as error:
-                raise BadInput(
-                    "not a message", where=str(path), todo="restore it from a copy, or remove it"
-                ) from error
+                todo = "restore it from a copy, or remove it"
+                raise BadInput("not a message", where=str(path), todo=todo) from error
             if isinstance(message, documents.Withdrawal):
                 names.add(name_message(message.author, message.about))
         return names

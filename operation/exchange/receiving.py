@@ -65,9 +65,8 @@ class AlertTable:
 def post_messages(service: str, accepted: Iterable[tuple[Path, SignedMessage]]) -> list[Refused]:
     """Send messages to a service; return those that it refuses."""
     if urlsplit(service).scheme not in ("http", "https"):
-        raise BadInput(
-            "not the address of a service", where="--service", got=service, expected="http://HOST:PORT"
-        )
+        what, expected = "not the address of a service", "http://HOST:PORT"
+        raise BadInput(what, where="--service", got=service, expected=expected)
     refused = []
     for path, each in accepted:
         reason = _post(f"{service.rstrip('/')}/v1/messages", each.envelope)

@@ -26,9 +26,8 @@ def find_consignment_target(tables: Tables, consignment_id: str, limits: HuntLim
     frame = tables.consignments[select_counting_rows(tables.consignments, to_us(limits.as_of))]
     mine = frame[frame["consignment_id"] == consignment_id]
     if not len(mine):
-        raise UnknownName.from_candidates(
-            consignment_id, frame["consignment_id"].tail(5000), kind="consignment"
-        )
+        known = frame["consignment_id"].tail(5000)
+        raise UnknownName.from_candidates(consignment_id, known, kind="consignment")
     [c] = to_consignments(mine, Consignment)
     result = _read_results(tables, limits).get(consignment_id, "no result")
     return build_consignment_target(c, limits.as_of, f"{consignment_id} ({result})")
@@ -49,9 +48,8 @@ def hunt_tables(
     """Find in tables what shares something with a target, as of the time of the hunt; `score` is optional."""
     frame, alerts = tables.consignments, tables.alerts
     frame = frame[frame["received_at"] < limits.as_of].reset_index(drop=True)
-    known = Tables(
-        frame, tables.outcomes, None if alerts is None else alerts[alerts["issued_at"] <= limits.as_of]
-    )
+    alerts = None if alerts is None else alerts[alerts["issued_at"] <= limits.as_of]
+    known = Tables(frame, tables.outcomes, alerts)
     others = (frame["consignment_id"] != target.name) & (frame["received_at"] >= limits.begins)
     inside = np.flatnonzero(others.to_numpy(bool) & select_counting_rows(frame))
     if not len(inside):

@@ -92,9 +92,7 @@ class Networks:
         self._keeps = bool(world.hard.identifiers.kept)
         self._builder = ShipmentBuilder(context)
         self._services = list(world.services)
-        self._usual_services = {
-            name: each.share for name, each in world.services.items() if name != "general"
-        }
+        self._usual_services = {name: one.share for name, one in world.services.items() if name != "general"}
         shown = world.tells.split_same_day[POSITIVE]
         self._split = shown / (2.0 - shown)
         later = {world.events.new_substance.name, world.events.class_control.substitute}
@@ -250,10 +248,8 @@ class Networks:
             pulls = draws.integers(0, len(CHANGEABLE_HABITS), 2 * due + int(explores))
             self._change_habits(draws, network, [CHANGEABLE_HABITS[place] for place in pulls], since_start)
         if draws.random() < self._adversary.rotation / DAYS_PER_WEEK:
-            place = int(draws.integers(0, len(network.senders)))
-            [network.senders[place]] = self._renew_senders(
-                draws, network, [network.senders[place]], since_start
-            )
+            at = int(draws.integers(0, len(network.senders)))
+            [network.senders[at]] = self._renew_senders(draws, network, [network.senders[at]], since_start)
         if draw_chance(draws, identifiers.reborn / DAYS_PER_MONTH):
             pause = float(draws.uniform(*identifiers.pause_days))
             network.silent_until = max(network.silent_until, since_start + pause)

@@ -67,9 +67,8 @@ def load_parameters(path: Path | None = None, preset: str = "") -> SimulationPar
     """
     kind, _, name = preset.partition(":")
     files = [_find_hard_set(name)] if kind == HARD else []
-    return SimulationParameters(
-        _freeze(reduce(_lay_over, [*files, *([path] if path else [])], _read_default()))
-    )
+    files += [] if path is None else [path]
+    return SimulationParameters(_freeze(reduce(_lay_over, files, _read_default())))
 
 
 def list_hard_sets() -> tuple[str, ...]:

@@ -183,9 +183,7 @@ class SpellingWriter:
             # The variant is also the party's own if the choice was.
             shares = draw_lasting(ids[rows], way + 100).tolist()
             change = CHANGES[name]
-            out[rows] = [
-                change(text, share, self.noise) for text, share in zip(out[rows], shares, strict=True)
-            ]
+            out[rows] = [change(old, share, self.noise) for old, share in zip(out[rows], shares, strict=True)]
         return out
 
     def add_care_of(self, addresses: Texts, ids: Ints, names: Texts) -> Texts:

@@ -75,11 +75,9 @@ def view_consignment(sources: PageSources, request: PageRequest, viewer: Viewer)
     """Return the values of the page of a consignment."""
     query, facts, texts = request.query, request.facts, load_texts()
     view = read_view(sources, query.get("id", ""), viewer, personal=bool(facts.get("personal")))
-    place_query = ListQuery.parse_place(
-        query.get("list", ""), convert_us_to_day(view.latest.at_us), view.office
-    )
-    place = find_place(sources.lists.get(place_query.day), place_query, viewer, view.name)
-    day, form = format_day(place_query.day), facts.get("form")
+    listed = ListQuery.parse_place(query.get("list", ""), convert_us_to_day(view.latest.at_us), view.office)
+    place = find_place(sources.lists.get(listed.day), listed, viewer, view.name)
+    day, form = format_day(listed.day), facts.get("form")
     reasons, base = [] if view.decision is None else decode_reasons(view.decision.reasons), None
     if view.decision is not None and (explained := explain_decision(view.decision, sources.models)):
         reasons, base = explained
@@ -95,7 +93,7 @@ def view_consignment(sources: PageSources, request: PageRequest, viewer: Viewer)
         "fault": facts.get("fault"),
         "done": _read_done(sources, request, viewer),
         "place": place,
-        "here": place_query.build_query(day, page=place["page"]),
+        "here": listed.build_query(day, page=place["page"]),
         "go": "list" in query if form is None else form.get("go") == "1",
         "day": day,
         "sends": sources.settings.administration is not None,

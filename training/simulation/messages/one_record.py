@@ -105,9 +105,8 @@ def _build_party(c: Consignment, prefix: str) -> JsonObject:
     lines, code = [street] if street else None, _build_code(country)
     address = _build("Address", streetAddressLines=lines, cityName=city, postalCode=postcode, country=code)
     given = (({"@id": "cargo:PHONE_NUMBER"}, phone), ({"@id": "cargo:EMAIL_ADDRESS"}, email))
-    contacts = [
-        _build("ContactDetail", contactDetailType=kind, textualValue=text) for kind, text in given if text
-    ]
+    written = [(kind, text) for kind, text in given if text]
+    contacts = [_build("ContactDetail", contactDetailType=kind, textualValue=text) for kind, text in written]
     location = _build("Location", address=address) if len(address) > 1 else None
     return _build("Organization", name=name, basedAtLocation=location, contactDetails=contacts)
 
