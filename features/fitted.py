@@ -12,7 +12,7 @@ from consignments.timestamps import to_day
 from features.categories import fit_vocabularies
 from features.config import FeatureConfig
 from features.currency import ExchangeRates
-from features.goods.kernels import TEXT_BUCKETS
+from features.goods.kernels import TEXT_BUCKETS, Array
 from features.goods.text_weights import fit_text_weights
 from features.normalization.normal_forms import get_goods_text
 from features.value import fit_norms
@@ -61,10 +61,7 @@ class FittedParameters:
 
 
 def fit_features(
-    consignments: Sequence[Consignment],
-    config: FeatureConfig,
-    labels: NDArray[np.int8],
-    weights: NDArray[np.float64],
+    consignments: Sequence[Consignment], config: FeatureConfig, labels: Array, weights: Array
 ) -> FittedParameters:
     """Learn the parameters of features from the training fold only."""
     days = [to_day(c.received_at) for c in consignments if c.received_at is not None]

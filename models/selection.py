@@ -38,11 +38,7 @@ class SelectionRule(NamedTuple):
 
 
 def select(
-    consignment_ids: Sequence[str],
-    scores: Floats,
-    offices: Sequence[str],
-    received_days: Ints,
-    rule: SelectionRule,
+    consignment_ids: Sequence[str], scores: Floats, offices: Sequence[str], days: Ints, rule: SelectionRule
 ) -> list[SelectedConsignment]:
     """Select the consignments of the inspection lists, sorted by day and office, then by falling score.
 
@@ -53,7 +49,7 @@ def select(
     capacity, explore, seed = rule
     check_selection(consignment_ids, scores, capacity, explore)
     chosen: list[SelectedConsignment] = []
-    for office, day, places in group_cells(offices, received_days):
+    for office, day, places in group_cells(offices, days):
         draw = RandomDraw(seed, office, day)
         order = draw.order(places, scores, consignment_ids)
         probability = _compute_probabilities(scores[order], capacity, explore)
@@ -64,12 +60,12 @@ def select(
 
 
 def compute_selection_probabilities(
-    scores: Floats, offices: Sequence[str], received_days: Ints, *, capacity: int, explore: float
+    scores: Floats, offices: Sequence[str], days: Ints, *, capacity: int, explore: float
 ) -> Floats:
     """Compute the marginal probability of every row, selected or not; in each office and day the sum is the capacity."""
     check_selection((), scores, capacity, explore)
     probability = np.zeros(len(scores))
-    for _, _, places in group_cells(offices, received_days):
+    for _, _, places in group_cells(offices, days):
         order = places[np.argsort(-scores[places], kind="stable")]
         probability[order] = _compute_probabilities(scores[order], capacity, explore)
     return probability

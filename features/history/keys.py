@@ -100,14 +100,10 @@ class KeyBuilder:
         return places, required
 
     def fill(
-        self,
-        consignments: Sequence[Consignment],
-        forms: Sequence[NormalForms],
-        keys: Keys,
-        counterparts: Keys,
+        self, records: Sequence[Consignment], forms: Sequence[NormalForms], keys: Keys, counterparts: Keys
     ) -> None:
         """Write the keys of consignments, and their counterparts, into two rows of each with a number for each kind; 0 if missing."""
-        digests = [digest for each in map(self._compute_digests, consignments, forms) for digest in each]
+        digests = [digest for each in map(self._compute_digests, records, forms) for digest in each]
         keys[:] = np.frombuffer(b"".join(digests), _NUMBER).reshape(keys.shape)
         counterparts[:] = 0
         counterparts[:, self._paired] = keys[:, self._counterparts]

@@ -26,6 +26,7 @@ from consignments.timestamps import to_datetime
 from consignments.versions import mark_late_versions
 from features.history import ordering
 from features.history.kernels import RESULTS, Longs
+from features.history.ordering import ArrivalEvents, HistoryEvents, Outcomes
 from features.history.states import NOT_FINAL
 
 NONE = -1
@@ -46,10 +47,7 @@ class KnownConsignments:
 
 
 def find_known(
-    arrivals: ordering.ArrivalEvents,
-    outcomes: ordering.Outcomes,
-    consignment_id: str,
-    as_of_us: int | None = None,
+    arrivals: ArrivalEvents, outcomes: Outcomes, consignment_id: str, as_of_us: int | None = None
 ) -> KnownConsignments:
     """Find what was known of all before a consignment arrived, or before `as_of_us`."""
     codes = _IdentifierCodes(arrivals, outcomes)
@@ -68,7 +66,7 @@ def find_known(
 class _IdentifierCodes:
     """A mapping from consignment identifiers, whatever their spelling, to small numbers, shared by arrivals and outcomes."""
 
-    def __init__(self, arrivals: ordering.ArrivalEvents, outcomes: ordering.Outcomes) -> None:
+    def __init__(self, arrivals: ArrivalEvents, outcomes: Outcomes) -> None:
         self.arrivals, self.outcomes = arrivals, outcomes
         names = [ordering.get_identity(arrivals), ordering.get_identity(outcomes)]
         encoded = pa.concat_arrays(names).dictionary_encode()
@@ -92,7 +90,7 @@ class _IdentifierCodes:
             raise UnknownName("unknown consignment", got=repr(consignment_id), todo=todo)
         return int(code)
 
-    def encode_events(self, events: ordering.HistoryEvents) -> Longs:
+    def encode_events(self, events: HistoryEvents) -> Longs:
         """Return the number of the consignment of each event."""
         is_outcome = events.what == ordering.OUTCOME
         codes = np.empty(len(events.row), dtype=np.int64)
@@ -101,7 +99,7 @@ class _IdentifierCodes:
         return codes
 
 
-def _drop_late_versions(events: ordering.HistoryEvents, codes: _IdentifierCodes) -> ordering.HistoryEvents:
+def _drop_late_versions(events: HistoryEvents, codes: _IdentifierCodes) -> HistoryEvents:
     """Drop the arrivals that do not take the place of an earlier one, not even of a cancelled one."""
     issued_us = codes.arrivals.issued_us
     if issued_us is None:
@@ -114,7 +112,7 @@ def _drop_late_versions(events: ordering.HistoryEvents, codes: _IdentifierCodes)
 
 
 def _summarize_events(
-    events: ordering.HistoryEvents, codes: _IdentifierCodes, root: int, as_of_us: int | None
+    events: HistoryEvents, codes: _IdentifierCodes, root: int, as_of_us: int | None
 ) -> KnownConsignments:
     """Find the last arrival, the last cancellation and the valid outcome of each consignment."""
     code, place = codes.encode_events(events), np.arange(len(events.row))

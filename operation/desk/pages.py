@@ -93,12 +93,7 @@ class OfficerPages:
         return form
 
     async def show(
-        self,
-        call: HttpCall,
-        view: str,
-        visit: Visit,
-        query: dict[str, str],
-        facts: dict[str, Any] | None = None,
+        self, call: HttpCall, view: str, visit: Visit, query: Form, facts: dict[str, Any] | None = None
     ) -> int:
         """Send a page."""
         request = PageRequest(view, query, visit.viewer, visit.token, self.service.clock(), facts or {})
