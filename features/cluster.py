@@ -109,22 +109,17 @@ class DaskRunner:
         except CancelledError as error:
             by_scheduler = str(getattr(error, "reason", "")).startswith("scheduler-")  # lost or restarted
             if self.client.status == "running" and not by_scheduler:
-                raise ServiceFault(
-                    "a value that tasks share was lost with all workers that had it",
-                    where=f"tasks {name}",
-                    todo="check the memory of the workers, and run the same command again",
-                ) from error
+                what = "a value that tasks share was lost with all workers that had it"
+                todo = "check the memory of the workers, and run the same command again"
+                raise ServiceFault(what, where=f"tasks {name}", todo=todo) from error
             raise self._make_connection_fault(name, error) from error
         except OSError as error:  # a lost connection, and one that cannot be made again
             raise self._make_connection_fault(name, error) from error
 
     def _make_connection_fault(self, name: str, error: Exception) -> ServiceFault:
-        return ServiceFault(
-            "the connection to the Dask scheduler was lost",
-            where=f"{self.address}, tasks {name}",
-            got=_summarize(error),
-            todo="start the scheduler, and run the same command again",
-        )
+        what, where = "the connection to the Dask scheduler was lost", f"{self.address}, tasks {name}"
+        todo = "start the scheduler, and run the same command again"
+        return ServiceFault(what, where=where, got=_summarize(error), todo=todo)
 
 
 def _give(value: T) -> T:
@@ -142,15 +137,11 @@ def _get_result(future: Any) -> Any:
     except (OSError, MemoryError) as error:
         if future.status != "error":
             raise
-        is_memory = isinstance(error, MemoryError)
-        raise ServiceFault(
-            "a task ran out of memory" if is_memory else "a task cannot read or write a file",
-            where=f"task {future.key}",
-            got=_summarize(error),
-            todo="give each worker more memory, or use fewer workers"
-            if is_memory
-            else "check the disk, and that every worker sees the tables and the folder of the result under the same names",
-        ) from error
+        what = "a task cannot read or write a file"
+        todo = "check the disk, and that every worker sees the tables and the folder of the result under the same names"
+        if isinstance(error, MemoryError):
+            what, todo = "a task ran out of memory", "give each worker more memory, or use fewer workers"
+        raise ServiceFault(what, where=f"task {future.key}", got=_summarize(error), todo=todo) from error
 
 
 def _summarize(error: BaseException) -> str:
@@ -181,12 +172,9 @@ def connect(address: str) -> Iterator[DaskRunner]:
             cluster = None if workers is None else _start_local_cluster(workers)
             client = Client(cluster or address, timeout=CONNECT_SECONDS, set_as_default=False)
         except (OSError, TimeoutError, ValueError) as error:
-            raise ServiceFault(
-                "the Dask scheduler cannot be reached",
-                where=address,
-                got=_summarize(error),
-                todo="check the address, and that the scheduler is running",
-            ) from error
+            what, got = "the Dask scheduler cannot be reached", _summarize(error)
+            todo = "check the address, and that the scheduler is running"
+            raise ServiceFault(what, where=address, got=got, todo=todo) from error
         try:
             runner = DaskRunner(client, address)
             runner.require_worker()
@@ -203,12 +191,8 @@ def _count_local_workers(address: str) -> int | None:
         return None
     count = address.removeprefix(LOCAL)
     if not count.isdigit() or int(count) < 1:
-        raise BadInput(
-            "bad number of workers",
-            where="--dask",
-            got=address,
-            expected="local:N with N at least 1, or the address of a scheduler",
-        )
+        expected = "local:N with N at least 1, or the address of a scheduler"
+        raise BadInput("bad number of workers", where="--dask", got=address, expected=expected)
     return int(count)
 
 

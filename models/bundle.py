@@ -274,11 +274,8 @@ def _read_verified_files(directory: Path) -> dict[str, bytes]:
         _refuse("the bundle is incomplete", str(directory), expected=", ".join(absent))
     manifest = _decode(files[MANIFEST], _Manifest, MANIFEST)
     if manifest.format != FORMAT_VERSION:
-        got, expected, todo = (
-            str(manifest.format),
-            str(FORMAT_VERSION),
-            "train the model again with this version",
-        )
+        got, expected = str(manifest.format), str(FORMAT_VERSION)
+        todo = "train the model again with this version"
         _refuse("a bundle of another format", MANIFEST, got=got, expected=expected, todo=todo)
     # Only this form is accepted, so that every changed byte is detected.
     if _encode(manifest) != files[MANIFEST]:

@@ -107,12 +107,8 @@ def show_text(value: object) -> str:
     text = str(value)
     if text.isprintable() and text.isascii():
         return text
-    return "".join(
-        f"[U+{ord(char):04X}]"
-        if char not in KEPT and unicodedata.category(char) in HIDDEN_CATEGORIES
-        else char
-        for char in text
-    )
+    hidden = {char for char in set(text) - KEPT if unicodedata.category(char) in HIDDEN_CATEGORIES}
+    return "".join(f"[U+{ord(char):04X}]" if char in hidden else char for char in text)
 
 
 def create_page_environment(*templates: Path) -> "jinja2.Environment":

@@ -76,9 +76,9 @@ class PromotionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def name_results(self) -> dict[str, str]:
         """Name the result of each rule."""
+        rules = self.rules.items()
         return {
-            name: name_result(rule["held"], undecided=rule.get("undecided", False))
-            for name, rule in self.rules.items()
+            name: name_result(rule["held"], undecided=rule.get("undecided", False)) for name, rule in rules
         }
 
     def compute_sha256(self) -> str:

@@ -131,13 +131,9 @@ class Registry:
             about = f"Risk that a consignment contains {TARGET_NAMES[bundle.card.target]}. The score is meant as a probability: the page of each version says what is known of its calibration."
             self.client.create_registered_model(name, {"target": bundle.card.target}, about)
         with _use_address(self.tracking_uri):
+            source, tags = f"models:/{model_id}", {**tags, BUNDLE_TAG: bundle.sha256, **evaluation_tags}
             made = self.client.create_model_version(
-                name,
-                f"models:/{model_id}",
-                run_id=run_id,
-                tags={**tags, BUNDLE_TAG: bundle.sha256, **evaluation_tags},
-                description=description,
-                model_id=model_id,
+                name, source, run_id=run_id, tags=tags, description=description, model_id=model_id
             )
         # A server links the logged model to its version; a database that is opened directly does not.
         versions = [{"name": name, "version": int(made.version)}]
@@ -388,19 +384,12 @@ def require_recorded_champion(champion: ModelVersion | None, records: Sequence[S
 def _require_registered(what: str, bundle: Bundle, version: ModelVersion, tag: str) -> None:
     registered = version.tags.get(tag, "")
     if bundle.sha256 != registered:
-        raise BundleRefused(
-            f"the {what} is not the registered one",
-            where=version.title,
-            got=bundle.sha256[:12],
-            expected=registered[:12] or f"the tag {tag}",
-            todo="restore the artifact, or train again",
-        )
+        got, expected = bundle.sha256[:12], registered[:12] or f"the tag {tag}"
+        fault, todo = f"the {what} is not the registered one", "restore the artifact, or train again"
+        raise BundleRefused(fault, where=version.title, got=got, expected=expected, todo=todo)
 
 
 def _make_overtaken_refusal(record: PromotionRecord) -> PromotionRefused:
-    return PromotionRefused(
-        "another reviewer wrote a promotion record meanwhile",
-        where=record.title,
-        got="another record in its place",
-        todo="run npsrisk gate, then promote again if you still want to",
-    )
+    what, got = "another reviewer wrote a promotion record meanwhile", "another record in its place"
+    todo = "run npsrisk gate, then promote again if you still want to"
+    return PromotionRefused(what, where=record.title, got=got, todo=todo)

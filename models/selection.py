@@ -74,11 +74,8 @@ def compute_selection_probabilities(
 def check_selection(consignment_ids: Sequence[str], scores: Floats, capacity: int, explore: float) -> None:
     """Raise `BadInput` if a score is not a number, an identifier repeats, or capacity or share is out of range."""
     if capacity < 1 or not 0 <= explore <= 1:
-        raise BadInput(
-            "capacity or exploration share is out of range",
-            got=f"capacity {capacity}, explore {explore}",
-            expected="a capacity of at least 1, and a share from 0 to 1",
-        )
+        got, expected = f"capacity {capacity}, explore {explore}", "at least 1, and a share from 0 to 1"
+        raise BadInput("capacity or exploration share is out of range", got=got, expected=expected)
     check_rows(consignment_ids, scores)
 
 

@@ -66,11 +66,8 @@ def find_period(
         )
     arrivals = get_time_column_us(tables.consignments, "received_at")
     last = max(int(arrivals.max()), int(_find_selection_times(tables.outcomes).max()))
-    return OperationPeriod(
-        begins or to_datetime(int(arrivals.min())),
-        ends or to_datetime(last + 1),
-        as_of or find_last_visible_time(tables.outcomes),
-    )
+    begins, ends = begins or to_datetime(int(arrivals.min())), ends or to_datetime(last + 1)
+    return OperationPeriod(begins, ends, as_of or find_last_visible_time(tables.outcomes))
 
 
 def join_inspections(

@@ -66,22 +66,15 @@ def read_data_keys(path: Path, *, create: bool = False) -> DataKeys:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise BadSetting(
-            "the data key cannot be read",
-            where=str(path),
-            got=error.strerror or str(error),
-            todo=f"set {KEY_SETTING} to the file of the data key",
-        ) from error
+        got, todo = error.strerror or str(error), f"set {KEY_SETTING} to the file of the data key"
+        raise BadSetting("the data key cannot be read", where=str(path), got=got, todo=todo) from error
     try:
         keys = msgspec.json.decode(content, type=DataKeys)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         if len(content) == KEY_BYTES:
-            raise BadSetting(
-                "the data key is one of an earlier version",
-                where=str(path),
-                got=f"{KEY_BYTES} bytes",
-                todo="export its log with npsrisk of commit 049ba582, and import the tables into a new log (docs/install.md)",
-            ) from error
+            what, got = "the data key is one of an earlier version", f"{KEY_BYTES} bytes"
+            todo = "export its log with npsrisk of commit 049ba582, and import the tables into a new log (docs/install.md)"
+            raise BadSetting(what, where=str(path), got=got, todo=todo) from error
         raise _describe_damage(path, f"{len(content):,} bytes that are not data keys") from error
     if keys.format != FORMAT:
         raise _describe_damage(path, f"format {keys.format}")

@@ -126,10 +126,8 @@ class KeptState:
                 todo="begin a new state from --history for this model",
             )
         if self.header.key_check != compute_key_check(pseudonyms):
-            raise BadInput(
-                "the state of history was written with another data key",
-                todo="set NPSRISK_DATA_KEY_FILE to that key, or begin a new state from --history",
-            )
+            todo = "set NPSRISK_DATA_KEY_FILE to that key, or begin a new state from --history"
+            raise BadInput("the state of history was written with another data key", todo=todo)
 
     def find(self, numbers: Keys) -> dict[int, CountedState]:
         """Find the states of earlier consignments among some ascending, distinct numbers."""

@@ -985,13 +985,8 @@ def copy_keys(places: Longs, today: Number, table: HistoryArrays, new: HistoryAr
         exact = count if listed else 0
         if copies:
             new.heads[row, OTHERS_BLOCK] = ends[1] if exact > 0 else 0
-            _copy_sorted(
-                table.counterparts,
-                np.int64(table.heads[place, OTHERS_BLOCK]),
-                new.counterparts,
-                ends[1],
-                exact,
-            )
+            source = np.int64(table.heads[place, OTHERS_BLOCK])
+            _copy_sorted(table.counterparts, source, new.counterparts, ends[1], exact)
         ends[1] += 1 << _compute_room(exact) if exact > 0 else 0
     for word in range(FIRST_BLOCK):
         table.days[SCRATCH_BLOCK + word] = 0

@@ -144,11 +144,9 @@ class StateFolder:
         before = StoredState.read(states[-1]) if states else None
         digest = "none" if before is None else before.digest
         if made is not None and made.inputs[STATE] != digest:
-            raise BadInput(
-                "this batch is counted in the state of history already, and the state before it is gone",
-                where=str(self.folder),
-                todo="restore the folder from a backup to compute the batch again",
-            )
+            what = "this batch is counted in the state of history already, and the state before it is gone"
+            todo = "restore the folder from a backup to compute the batch again"
+            raise BadInput(what, where=str(self.folder), todo=todo)
         return StateDraft(self, before, {**inputs, STATE: digest}, done=made is not None)
 
 

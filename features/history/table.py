@@ -45,11 +45,8 @@ class History:
         self._sides = np.array([_number_side(kind) for kind in kinds if kind.read], np.int64)
         self._new_keys = len(kinds) + kernels.count_networks(self._joins)
         if max_keys is not None and max_keys < self._new_keys:
-            raise BadSetting(
-                "history has no room for a single consignment",
-                got=f"max_keys {max_keys}",
-                expected=f"at least {self._new_keys}; a million or more is usual",
-            )
+            got, expected = f"max_keys {max_keys}", f"at least {self._new_keys}; a million or more is usual"
+            raise BadSetting("history has no room for a single consignment", got=got, expected=expected)
         self.kinds = kinds
         self.features = build_history_features(kinds)
         self.max_keys = max_keys

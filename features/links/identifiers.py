@@ -67,13 +67,9 @@ class LinkNumberBuilder:
     def __init__(self, pseudonyms: Pseudonyms) -> None:
         own = [sum((COMMON_KINDS[_PLACES[key]].parts for key in each.keys), ()) for each in LINK_IDENTIFIERS]
         # Both sides of a kind have one name, so that their values have one number.
-        self._keys = KeyBuilder(
-            [
-                KeyKind(f"link {each.kind}", each.noun, None, names)
-                for each, names in zip(LINK_IDENTIFIERS, own, strict=True)
-            ],
-            pseudonyms,
-        )
+        named = zip(LINK_IDENTIFIERS, own, strict=True)
+        kinds = [KeyKind(f"link {each.kind}", each.noun, None, names) for each, names in named]
+        self._keys = KeyBuilder(kinds, pseudonyms)
 
     def build_rows(self, consignments: Iterable[Consignment]) -> LinkNumbers:
         """Build one row of numbers per consignment."""

@@ -82,11 +82,8 @@ class _IdentifierCodes:
         code = pc.index(self.names, identity.cast(self.names.type)).as_py()
         if code not in self.of_arrivals:
             near = _find_nearest_name(consignment_id, ordering.to_arrow_strings(self.arrivals.consignment_id))
-            todo = (
-                f"did you mean {near!r}?"
-                if near
-                else "check the identifier, and that its table or log is named"
-            )
+            todo = "check the identifier, and that its table or log is named"
+            todo = f"did you mean {near!r}?" if near else todo
             raise UnknownName("unknown consignment", got=repr(consignment_id), todo=todo)
         return int(code)
 

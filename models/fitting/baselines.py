@@ -41,12 +41,8 @@ def fit_baselines(
     labels = np.asarray(y, dtype=np.float64)
     kept, weight = sample_negatives(labels, np.asarray(weight, dtype=np.float64))
     X, y = X[kept], labels[kept]
-    return (
-        RandomOrder(seed),
-        Rules(spec),
-        BestFeature.fit(X, y, weight, spec),
-        linear or LogisticRegression.fit(X, y, weight),
-    )
+    linear = linear or LogisticRegression.fit(X, y, weight)
+    return RandomOrder(seed), Rules(spec), BestFeature.fit(X, y, weight, spec), linear
 
 
 @dataclass(frozen=True)

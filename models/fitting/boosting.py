@@ -90,12 +90,9 @@ def grow_trees(
 
     rows = rows.check(spec, "training rows")
     if not 0 < float(np.sum(rows.weight * rows.y)) < float(np.sum(rows.weight)):
-        raise BadInput(
-            "a model needs positives and negatives",
-            where="training rows",
-            got=f"{int(rows.y.sum())} positives of {len(rows.y)} rows",
-            todo="use a longer period, or another target",
-        )
+        got = f"{int(rows.y.sum())} positives of {len(rows.y)} rows"
+        what, todo = "a model needs positives and negatives", "use a longer period, or another target"
+        raise BadInput(what, where="training rows", got=got, todo=todo)
     prior, linear_share = RulePrior.fit(rows.X, rows.y, rows.weight, spec), params.linear_share
     plain_share = (1.0 - linear_share) * params.plain_share
     guided_share = 1.0 - linear_share - plain_share

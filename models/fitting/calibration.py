@@ -109,13 +109,8 @@ def estimate_level(probability: Floats, positive: Bools) -> CalibrationLevel:
     logs -= 0.5 * (grid / SHIFT_PRIOR_SD) ** 2
     low, middle, high = _compute_quantiles(grid, np.exp(logs - logs.max()))
     at_low, at_middle, at_high = np.interp((low, middle, high), grid, promised)
-    return CalibrationLevel(
-        round(middle, LEVEL_DIGITS),
-        float(at_low / at_middle),
-        float(at_high / at_middle),
-        len(probability),
-        int(positive.sum()),
-    )
+    least, most = float(at_low / at_middle), float(at_high / at_middle)
+    return CalibrationLevel(round(middle, LEVEL_DIGITS), least, most, len(probability), int(positive.sum()))
 
 
 MATCHED_QUANTILES = np.linspace(0.5, 0.995, 100)  # from the median to the riskiest 0.5 %

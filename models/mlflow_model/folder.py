@@ -44,14 +44,10 @@ SCORE_SCHEMA = Schema(
 def build_signature(record: type[Consignment]) -> ModelSignature:
     """Build the signature: consignment table in, score table out, and the number of reasons, 0 for that set at loading."""
     declared = list_declared_columns(record)
-    columns: list[Any] = [
-        ColSpec(
-            DataType.string if field.required and field.kind == "string" else ANY,
-            field.name,
-            required=field.required or field.name in declared,
-        )
-        for field in get_fields(record)
-    ]
+    columns: list[Any] = []
+    for field in get_fields(record):
+        kind = DataType.string if field.required and field.kind == "string" else ANY
+        columns.append(ColSpec(kind, field.name, required=field.required or field.name in declared))
     columns += [ColSpec(ANY, name, required=False) for name in SEQUENCE_COLUMNS]
     params = ParamSchema([ParamSpec("reasons", DataType.long, 0)])
     return ModelSignature(inputs=Schema(columns), outputs=SCORE_SCHEMA, params=params)

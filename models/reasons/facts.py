@@ -65,17 +65,16 @@ class FactTables:
         self._texts, self._context = load_text_table(), context
         self.sentences = {feature.name: Sentence(feature, context) for feature in spec}
         self.templates = {name: sentence.template for name, sentence in self.sentences.items()}
+        known = self.templates
         self._told_by = {
-            name: template.told_by if template.told_by in self.templates else name
-            for name, template in self.templates.items()
+            name: each.told_by if each.told_by in known else name for name, each in known.items()
         }
         self._details = [name for name, template in self.templates.items() if template.lacks]
         members: dict[tuple[str, str], dict[str, int]] = {("missing", "missing"): {}}
         for at, feature in enumerate(spec):
             members.setdefault((feature.theme, self._name_fact(feature.name)), {})[feature.name] = at
         self.facts = [
-            Fact(code, theme, columns, self._choose(code, columns))
-            for (theme, code), columns in members.items()
+            Fact(code, theme, own, self._choose(code, own)) for (theme, code), own in members.items()
         ]
 
     def list_companions(self) -> Ints:
@@ -292,11 +291,12 @@ class FactTables:
     def _describe_missing(self, view: RowView, _names: Sequence[str]) -> Statement | None:
         """List once which details are missing, if fewer than one in ten alike lack one of them."""
         usual = {name: view.find_usual(name) for name in self._list_lacking(view)}
-        rare = [
+        common = {
             name
             for name, each in usual.items()
-            if not each or not (_lacks(name, each.low) or _lacks(name, each.high))
-        ]
+            if each and (_lacks(name, each.low) or _lacks(name, each.high))
+        }
+        rare = [name for name in usual if name not in common]
         if not rare:
             return None
         found = self._name_missing((*rare, *usual), rare)
@@ -317,11 +317,8 @@ class FactTables:
 
     def _name_missing(self, names: Iterable[str], also: Collection[str]) -> Statement:
         """Name details that are missing, in one phrase if they are a whole party; minor ones only if they are also to be named."""
-        named = {
-            name: self.templates[name].lacks
-            for name in names
-            if name in also or not name.endswith(RULES.minor_details)
-        }
+        wanted = [name for name in names if name in also or not name.endswith(RULES.minor_details)]
+        named = {name: self.templates[name].lacks for name in wanted}
         for side in SIDES:
             for phrase, parts in RULES.joined.items():
                 needed = [f"parties.{side}_{part}_missing" for part in parts]

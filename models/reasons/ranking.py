@@ -103,15 +103,13 @@ class ReasonRanker:
         self._theme = np.array([THEMES.index(feature.theme) for feature in spec], dtype=np.int64)
         self._fact = np.empty(len(spec), dtype=np.int64)
         self._facts: list[list[tuple[int, Fact]]] = [[] for _ in THEMES]
+        self._checks: list[tuple[int, Fact]] = []
         for number, fact in enumerate(self._tables.facts):
             self._fact[list(fact.columns.values())] = number
             self._facts[THEMES.index(fact.theme)].append((number, fact))
-        templates = self._tables.templates
-        self._checks = [
-            (number, fact)
-            for number, fact in enumerate(self._tables.facts)
-            if fact.theme in CHECKED and any(templates[name].rank in CHECKS for name in fact.columns)
-        ]
+            names = fact.columns if fact.theme in CHECKED else ()
+            if any(self._tables.templates[name].rank in CHECKS for name in names):
+                self._checks.append((number, fact))
 
     def rank(
         self,
@@ -176,10 +174,8 @@ class ReasonRanker:
     ) -> _Theme:
         """Describe the facts of a theme in the direction of its contribution, the strongest first."""
         view.raises, sign = total > 0, 1.0 if total > 0 else -1.0
-        ranked = [
-            (sign * (total if place == MISSING else by_fact[number]), fact)
-            for number, fact in self._facts[place]
-        ]
+        own = self._facts[place]
+        ranked = [(sign * (total if place == MISSING else by_fact[number]), fact) for number, fact in own]
         # The words of the goods come last: they are not said if others quote them.
         ranked.sort(key=lambda each: (each[1].code == "wording", -each[0]))
         said: dict[str, tuple[float, Rank, ReasonFact]] = {}
@@ -226,9 +222,5 @@ def _join_small(themes: list[_Theme], check: ReasonFact | None) -> Reason:
     facts = {each.facts[0].text: each.facts[0] for each in ordered if each.facts}
     if check is not None:
         text, facts = table.say("many_small_check", check=check.text), {check.text: check} | facts
-    return Reason(
-        code=MANY_SMALL,
-        text=text,
-        contribution=math.fsum(each.contribution for each in themes),
-        facts=[*facts.values()][: RULES.max_facts],
-    )
+    total, shown = math.fsum(each.contribution for each in themes), [*facts.values()][: RULES.max_facts]
+    return Reason(code=MANY_SMALL, text=text, contribution=total, facts=shown)

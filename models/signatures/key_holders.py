@@ -117,13 +117,9 @@ class KeyHolders(Generic[Holder]):
         except OSError as error:
             raise BadSetting(fault, where=str(path), got=error.__class__.__name__) from error
         except (ValueError, msgspec.ValidationError) as error:
-            raise BadSetting(
-                fault,
-                where=str(path),
-                got=str(error),
-                expected=f"entries [[{cls.table}]] with name and public_key",
-                todo=f"correct it, or write it again with {cls.verb}",
-            ) from error
+            expected = f"entries [[{cls.table}]] with name and public_key"
+            todo = f"correct it, or write it again with {cls.verb}"
+            raise BadSetting(fault, where=str(path), got=str(error), expected=expected, todo=todo) from error
         return cls(where=str(path), **msgspec.structs.asdict(content))
 
     def write(self, path: Path) -> None:
@@ -137,12 +133,12 @@ class KeyHolders(Generic[Holder]):
         try:
             replace_file(path, ("\n".join(lines) + "\n").encode(), PUBLIC_MODE)
         except OSError as error:
-            raise BadSetting(
+            fault, todo = (
                 f"the file of {self.table}s cannot be written",
-                where=str(path),
-                got=error.strerror or error.__class__.__name__,
-                todo=f"run {self.verb} as a user who may write it",
-            ) from error
+                f"run {self.verb} as a user who may write it",
+            )
+            got = error.strerror or type(error).__name__
+            raise BadSetting(fault, where=str(path), got=got, todo=todo) from error
 
 
 class Approvers(KeyHolders[Approver]):
@@ -161,12 +157,9 @@ class Approvers(KeyHolders[Approver]):
             raise BadSetting("two approvers share a name", where=where, expected="one entry for each person")
         self.approver_count = sum(each.role == "approver" for each in self.members)
         if 0 < self.approver_count < signatures:
-            raise BadSetting(
-                "more signatures are required than there are approvers",
-                where=where,
-                got=f"{self.approver_count} with the role approver",
-                expected=f"at least {signatures}",
-            )
+            what = "more signatures are required than there are approvers"
+            got, expected = f"{self.approver_count} with the role approver", f"at least {signatures}"
+            raise BadSetting(what, where=where, got=got, expected=expected)
 
     def list_signers(
         self,

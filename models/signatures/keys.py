@@ -26,12 +26,9 @@ class VerifyingKey:
             raw = base64.b64decode(text, validate=True)
             self._key = Ed25519PublicKey.from_public_bytes(raw)
         except (ValueError, binascii.Error) as error:
-            raise BadInput(
-                "not a public key",
-                got=repr(text[:60]),
-                expected="the base64 text of an Ed25519 public key, 44 characters",
-                todo="copy the line that npsrisk keys show prints",
-            ) from error
+            expected = "the base64 text of an Ed25519 public key, 44 characters"
+            todo = "copy the line that npsrisk keys show prints"
+            raise BadInput("not a public key", got=repr(text[:60]), expected=expected, todo=todo) from error
         self.text, self.key_id = base64.b64encode(raw).decode(), hashlib.sha256(raw).hexdigest()
 
     def verifies(self, signature: bytes, message: bytes) -> bool:

@@ -100,13 +100,9 @@ def find_approval(
     verify_signed_chain(records, approvers)
     other = next((each.record for each in records if each.record.name != name), None)
     if other is not None:
-        raise PromotionRefused(
-            "a promotion record is of another model",
-            where=f"record {other.number} of {name}",
-            got=other.name,
-            expected=name,
-            todo="find out who changed the registry, and restore its records",
-        )
+        what, where = "a promotion record is of another model", f"record {other.number} of {name}"
+        todo = "find out who changed the registry, and restore its records"
+        raise PromotionRefused(what, where=where, got=other.name, expected=name, todo=todo)
     found = next((each for each in reversed(records) if each.record.version == version), None)
     if found is None:
         raise PromotionRefused(

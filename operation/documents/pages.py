@@ -104,10 +104,8 @@ def _draw_curve(plan: InspectionPlan) -> Chart:
 
 def build_debrief_document(debrief: Debrief) -> Document:
     """Build the document of a debrief."""
-    pictures = [
-        _draw_expected(debrief.by_office[:MAX_PARTS], "office").render(),
-        _draw_expected(debrief.by_week, "week").render(),
-    ]
+    charts = _draw_expected(debrief.by_office[:MAX_PARTS], "office"), _draw_expected(debrief.by_week, "week")
+    pictures = [chart.render() for chart in charts]
     return Document.render(
         "debrief",
         debrief,

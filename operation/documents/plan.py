@@ -110,13 +110,8 @@ def build_plan(
 ) -> InspectionPlan:
     """Build a plan from recent scores, with inspections a day by office ('*' for any other); without `level` the interval is of chance."""
     if not len(scores):
-        raise BadInput(
-            "no score to plan with",
-            where="--scores",
-            got="no row",
-            expected="the scores of recent days",
-            todo="score them with npsrisk score",
-        )
+        what, todo = "no score to plan with", "score them with npsrisk score"
+        raise BadInput(what, where="--scores", got="no row", expected="the scores of recent days", todo=todo)
     OperationPeriod(details.begins, details.ends, details.ends)  # checks the dates
     ids, score, offices, days = _read_checked(scores)
     observed = len(np.unique(days))

@@ -38,13 +38,9 @@ class ExchangeFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.drafts, self.outbox, self.inbox = (
-            path / folder_names.DRAFTS,
-            path / folder_names.OUTBOX,
-            path / folder_names.INBOX,
-        )
-        self.received, self.refused = path / folder_names.RECEIVED, path / folder_names.REFUSED
-        self.partners_file = path / folder_names.PARTNERS_FILE
+        self.drafts, self.outbox = path / folder_names.DRAFTS, path / folder_names.OUTBOX
+        self.inbox, self.received = path / folder_names.INBOX, path / folder_names.RECEIVED
+        self.refused, self.partners_file = path / folder_names.REFUSED, path / folder_names.PARTNERS_FILE
 
     @classmethod
     def open(cls) -> "ExchangeFolder":

@@ -182,11 +182,8 @@ class PolicyReplay:
         suspect = np.zeros(len(rows), dtype=bool)
         for office in sorted(set(offer.offices)) if share else ():
             mine = np.flatnonzero(offices == office)
-            asked = replace(
-                offer.select_rows(mine),
-                capacity=max(1, round(share * len(mine))),
-                seed=offer.seed + SCREENING_SEED_OFFSET,
-            )
+            capacity, seed = max(1, round(share * len(mine))), offer.seed + SCREENING_SEED_OFFSET
+            asked = replace(offer.select_rows(mine), capacity=capacity, seed=seed)
             picks = self._policy.choose(asked)
             check_choices(picks, asked, self._policy.name)
             screened = mine[[pick.row for pick in picks]]
