@@ -69,7 +69,9 @@ class FactTables:
         self._told_by = {
             name: each.told_by if each.told_by in known else name for name, each in known.items()
         }
-        self._details = [name for name, template in self.templates.items() if template.lacks]
+        self._values_if_lacking = {
+            name: float(name.endswith("missing")) for name, each in self.templates.items() if each.lacks
+        }
         members: dict[tuple[str, str], dict[str, int]] = {("missing", "missing"): {}}
         for at, feature in enumerate(spec):
             members.setdefault((feature.theme, self._name_fact(feature.name)), {})[feature.name] = at
@@ -229,7 +231,7 @@ class FactTables:
             is_plain = place < FIRST or is_old or strongest.target == OTHER
             return found if is_plain else found._replace(rank="find")
         for name in names:
-            if name.endswith("_a_consignment") and view.values[name] > 0:
+            if view.values[name] > 0 and name.endswith("_a_consignment"):
                 return view.describe(name)._replace(notable=True, rank="find")
         return None if view.raises else self._describe_plain(view, names)
 
@@ -291,12 +293,11 @@ class FactTables:
     def _describe_missing(self, view: RowView, _names: Sequence[str]) -> Statement | None:
         """List once which details are missing, if fewer than one in ten alike lack one of them."""
         usual = {name: view.find_usual(name) for name in self._list_lacking(view)}
-        common = {
+        rare = [
             name
             for name, each in usual.items()
-            if each and (_lacks(name, each.low) or _lacks(name, each.high))
-        }
-        rare = [name for name in usual if name not in common]
+            if not each or self._values_if_lacking[name] not in (each.low, each.high)
+        ]
         if not rare:
             return None
         found = self._name_missing((*rare, *usual), rare)
@@ -313,7 +314,7 @@ class FactTables:
         return self._name_missing(lacking, ()) if is_gap else None
 
     def _list_lacking(self, view: RowView) -> list[str]:
-        return [name for name in self._details if _lacks(name, view.values[name])]
+        return [name for name, value in self._values_if_lacking.items() if view.values[name] == value]
 
     def _name_missing(self, names: Iterable[str], also: Collection[str]) -> Statement:
         """Name details that are missing, in one phrase if they are a whole party; minor ones only if they are also to be named."""
@@ -335,14 +336,11 @@ class FactTables:
 
 def _read_finds(view: RowView, kind: str, target: str) -> KeyFinds | None:
     """Read what was found with a key; None if nothing was."""
-    names = target, "inspections", "arrivals"
-    found = KeyFinds(kind, target, *(view.get(f"history.{kind}.{name}_ever") for name in names))
-    return found if 0 < found.finds <= found.arrivals else None
-
-
-def _lacks(name: str, value: float) -> bool:
-    """Check if a value of a feature says that a detail is missing."""
-    return value == (1.0 if name.endswith("missing") else 0.0)
+    finds = view.get(f"history.{kind}.{target}_ever")
+    if not finds > 0:
+        return None
+    inspected, arrivals = (view.get(f"history.{kind}.{name}_ever") for name in ("inspections", "arrivals"))
+    return KeyFinds(kind, target, finds, inspected, arrivals) if finds <= arrivals else None
 
 
 def _find_key(names: Sequence[str]) -> tuple[str, str]:

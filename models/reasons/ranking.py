@@ -129,7 +129,7 @@ class ReasonRanker:
         sums = np.bincount(np.where(absent, MISSING, self._theme), weights=shares, minlength=len(THEMES))
         own = np.where(absent, 0.0, shares)
         by_fact = np.bincount(self._fact, weights=own, minlength=len(self._tables.facts)).tolist()
-        view = RowView(row, declared, self._tables.sentences)
+        view = RowView(row, declared, self._tables.sentences, self.context)
         weights = dict(zip(self._spec.names, own.tolist(), strict=True))
         themes = [
             self._describe_theme(place, total, view, weights, by_fact)
@@ -174,12 +174,12 @@ class ReasonRanker:
     ) -> _Theme:
         """Describe the facts of a theme in the direction of its contribution, the strongest first."""
         view.raises, sign = total > 0, 1.0 if total > 0 else -1.0
-        own = self._facts[place]
-        ranked = [(sign * (total if place == MISSING else by_fact[number]), fact) for number, fact in own]
+        own, least = self._facts[place], RULES.min_fact
+        weighed = [(sign * (total if place == MISSING else by_fact[number]), fact) for number, fact in own]
+        ranked = [each for each in weighed if each[0] >= least]
         # The words of the goods come last: they are not said if others quote them.
         ranked.sort(key=lambda each: (each[1].code == "wording", -each[0]))
         said: dict[str, tuple[float, Rank, ReasonFact]] = {}
-        least = RULES.min_fact
         for weight, fact in ranked:
             if weight < least or len(said) == RULES.max_said:
                 continue

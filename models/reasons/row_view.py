@@ -16,9 +16,9 @@ from features.table import SIDES
 from models.arrays import Rows
 from models.formats import format_number
 from models.reasons.rules import RULES, Rank
-from models.reasons.sentences import Sentence, Statement, format_amount
+from models.reasons.sentences import ReasonContext, Sentence, Statement, format_amount
 from models.reasons.texts import ReasonTemplate, find_vague_meaning, join_words, load_text_table
-from models.reasons.usual import MISMATCH, Usual
+from models.reasons.usual import MISMATCH, Usual, find_usual, list_groups
 
 CONTACTS = {"address": "address", "phone": "telephone number"}
 _PLACES = {name: at for at, name in enumerate(FAMILIES, start=1)}
@@ -37,15 +37,17 @@ MADE_OF = re.compile(RULES.made_of, re.IGNORECASE)
 class RowView:
     """One row, with all that its facts need; `raises` says whether the theme that is described raises the score."""
 
-    def __init__(self, row: Rows, declared: DeclaredTexts, sentences: Mapping[str, Sentence]) -> None:
+    def __init__(
+        self, row: Rows, declared: DeclaredTexts, sentences: Mapping[str, Sentence], context: ReasonContext
+    ) -> None:
         self.values: dict[str, float] = dict(zip(sentences, row.tolist(), strict=True))
         self._declared, self._sentences, self._texts = declared, sentences, load_text_table()
         for side in SIDES:
             is_business = f"parties.{side}_business"
-            if is_business in self.values and resembles_firm(getattr(declared, f"{side}_name")):
+            if self.get(is_business) == 0 and resembles_firm(getattr(declared, f"{side}_name")):
                 self.values[is_business] = 1.0
         self._goods, self._words = shorten_text(declared.goods), GoodsWords(declared.goods)
-        self._usual: dict[str, Usual | None] = {}
+        self._groups, self._usual = list_groups(context.usual, self.values), dict[str, Usual | None]()
         self.start_over()
 
     def start_over(self) -> None:
@@ -63,7 +65,7 @@ class RowView:
         """Find what is usual for a feature of this row; None if the spec lacks it."""
         if name not in self._usual:
             sentence = self._sentences.get(name)
-            self._usual[name] = sentence.find_usual(self.values) if sentence else None
+            self._usual[name] = find_usual(self._groups, name, sentence.like) if sentence else None
         return self._usual[name]
 
     def is_common_name(self, kind: str) -> bool:

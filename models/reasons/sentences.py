@@ -11,7 +11,7 @@ from features.spec import Feature
 from models.formats import format_number, format_percent
 from models.reasons.rules import RULES, Rank
 from models.reasons.texts import COLUMN_CODES, capitalize, find_template, get_template, load_text_table
-from models.reasons.usual import CHANNEL, SERVICE, Usual, find_usual
+from models.reasons.usual import CHANNEL, SERVICE, Usual, find_like
 
 WIDE = (CHANNEL, SERVICE)
 UNITS_OF_USUAL = {"USD": " USD", "USD/kg": " USD", "USD/piece": " USD", "kg": " kg", "days": " days"}
@@ -65,7 +65,7 @@ class Sentence:
 
     def __init__(self, feature: Feature, context: ReasonContext) -> None:
         self.name, self.unit, self.template = feature.name, feature.unit, get_template(feature)
-        self._context, self._feature = context, feature
+        self.like, self._context = find_like(feature) or (), context
         self._parts = {name: text.split("{value}") for name, text in self.template.list_texts().items()}
         self._format = FORMATTERS.get(feature.unit, format_number)
 
@@ -139,10 +139,6 @@ class Sentence:
             middle, unit = format_number(usual.middle), " times"
         unit = unit.rstrip("s") if middle == "1" else unit
         return text + say("usual", like=self._context.name_like(usual), usual=middle + unit)
-
-    def find_usual(self, row: Mapping[str, float]) -> Usual | None:
-        """Find what is usual for the feature of a row, given by the names of the features."""
-        return find_usual(self._context.usual, self._feature, row)
 
     def name_code(self, value: float) -> str:
         """Name the code that a value is; '' if it has no name."""

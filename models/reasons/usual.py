@@ -3,8 +3,8 @@
 In history each key counts once: a consignment of a key with n others in 30 days weighs 1 / (n + 1).
 """
 
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -35,6 +35,9 @@ LIKE = {
     **{"route.via_hub": (COUNTRY,), "parties.account_missing": ("parties.sender_business",)},
 }
 """By kind of key, or feature: the features of what is alike, the closest first."""
+ALIKE = tuple(dict.fromkeys((*chain.from_iterable(LIKE.values()), SERVICE)))
+Groups = Mapping[str, tuple[float, Mapping[str, list[float]]]]
+"""The groups of a row by the feature of what is alike: the value of the feature, and what is usual in the group."""
 RATES = ("nps_rate", "controlled_drug_rate", "any_offence_rate")
 COMPARED_READINGS = frozenset(("new", "arrivals_7d", "arrivals_30d", "counterparts", *RATES))
 
@@ -49,8 +52,7 @@ class Usual(NamedTuple):
     high: float
 
 
-@cache
-def _find_like(feature: Feature) -> tuple[str, ...] | None:
+def find_like(feature: Feature) -> tuple[str, ...] | None:
     """Find what a feature is compared with, beyond its channel; None if it is compared with nothing."""
     kind, _, reading = feature.name.removeprefix("history.").rpartition(".")
     if feature.group == "history":
@@ -67,7 +69,7 @@ def compute_usual(spec: Spec, X: Rows) -> UsualValues:
     channels = columns.get(CHANNEL, np.zeros(len(X), np.float32))
     usual: UsualValues = {}
     for feature in spec:
-        like = _find_like(feature)
+        like = find_like(feature)
         if like is None:
             continue
         values, weights = columns[feature.name], np.ones(len(X))
@@ -93,20 +95,25 @@ def _name_group(channel: float, like: str | None = None, value: float = 0.0) -> 
     return f"{channel:g}" if like is None else f"{channel:g} {like} {value:g}"
 
 
-def find_usual(
-    usual: Mapping[str, Mapping[str, list[float]]], feature: Feature, row: Mapping[str, float]
-) -> Usual | None:
-    """Find what is usual for a feature of a row among its like, else in its channel; None if it is not known."""
+def list_groups(usual: Mapping[str, Mapping[str, list[float]]], row: Mapping[str, float]) -> Groups:
+    """List the groups of a row, by the feature of what is alike."""
     channel, several = row.get(CHANNEL, 0.0), row.get("goods.text_families", 0.0) > 1
     text_kind, hs_kind = row.get("goods.text_family"), row.get("goods.hs_family")
     is_doubtful = row.get("goods.described", 0.0) > 0 and text_kind != hs_kind
-    for like in _find_like(feature) or ():
+    groups = {CHANNEL: (channel, usual.get(_name_group(channel), {}))}
+    for like in ALIKE:
         value = row.get(like, 0.0)
         is_unknown = like not in row or (like.startswith("category.") and value == 0)
         if is_unknown or (like in OF_GOODS[:2] and several) or (like == HEADING and is_doubtful):
             continue
-        found = usual.get(_name_group(channel, like, value), {}).get(feature.name)
-        if found is not None:
-            return Usual(like, value, *found)
-    found = usual.get(_name_group(channel), {}).get(feature.name)
-    return None if found is None else Usual(CHANNEL, channel, *found)
+        groups[like] = value, usual.get(_name_group(channel, like, value), {})
+    return groups
+
+
+def find_usual(groups: Groups, name: str, like: Iterable[str]) -> Usual | None:
+    """Find what is usual for a feature among its like, else in its channel; None if it is not known."""
+    for each in (*like, CHANNEL):
+        value, values = groups.get(each, (0.0, {}))
+        if name in values:
+            return Usual(each, value, *values[name])
+    return None

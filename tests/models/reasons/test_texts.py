@@ -51,7 +51,7 @@ def test_every_feature_reads_well_at_every_value(declared: DeclaredTexts) -> Non
         row = np.full(len(SPEC), np.nan, dtype=np.float32)
         for value in VALUES:
             row[at] = value
-            view = RowView(row.copy(), declared, sentences)
+            view = RowView(row.copy(), declared, sentences, CONTEXT)
             said.add(view.describe(name).text)
             said |= {view.fill(sentence.describe(value, usual).text) for usual in USUAL}
     assert [text for text in said if REFUSED.search(text) or not text.strip()] == []
@@ -92,7 +92,7 @@ def test_a_feature_that_no_table_has_is_told_in_its_own_words() -> None:
 def test_what_some_features_say(case: dict[str, Any]) -> None:
     """Each line has a feature, its value, and its text where 60 is usual; null is a missing value."""
     sentences = {feature.name: Sentence(feature, CONTEXT) for feature in SPEC}
-    view = RowView(np.full(len(SPEC), np.nan, np.float32), DeclaredTexts(), sentences)
+    view = RowView(np.full(len(SPEC), np.nan, np.float32), DeclaredTexts(), sentences, CONTEXT)
     value = np.nan if case["value"] is None else case["value"]
     said = sentences[case["name"]].describe(value, Usual("category.channel", 2, 50, 60, 70))
     assert view.fill(said.text) == case["text"]

@@ -3,7 +3,15 @@
 import numpy as np
 
 from features.spec import Feature, Spec
-from models.reasons.usual import MIN_ROWS, Usual, UsualValues, compute_usual, find_usual
+from models.reasons.usual import (
+    MIN_ROWS,
+    Usual,
+    UsualValues,
+    compute_usual,
+    find_like,
+    find_usual,
+    list_groups,
+)
 
 SPEC = Spec(
     [
@@ -30,7 +38,8 @@ def test_a_route_counts_once_however_much_it_carries() -> None:
 
 
 def find(usual: UsualValues, at: int, row: list[float]) -> Usual | None:
-    return find_usual(usual, SPEC.features[at], dict(zip(SPEC.names, row, strict=True)))
+    feature, groups = SPEC.features[at], list_groups(usual, dict(zip(SPEC.names, row, strict=True)))
+    return find_usual(groups, feature.name, find_like(feature) or ())
 
 
 def test_a_small_group_has_the_usual_values_of_its_channel() -> None:
