@@ -374,14 +374,16 @@ class _Drafter:
         return known.column.endswith("weight_kg") and units == ["lb", "oz"]
 
     def _rank(self, guess: Guess) -> tuple[bool | int, ...]:
-        """Rank a guess: one with a value, in the declaration, by its own name, and near the top."""
+        """Rank a guess: one with a value, in the declaration, by its own name, with more of its party, and near the top."""
         element = guess.elements[0]
+        around = [each for each in self._elements if each.place[:-1] == element.place[:-1]]
         return (
             bool(guess.value),
             element.place[: len(self._each)] == self._each,
-            element.fact not in ("contact", "reference"),
+            element.fact not in ("contact", "reference", "suburb"),
             element.certain,
             element.fact in ("gross_weight", "total_value", "net_weight"),
+            sum(each.party_column is not None for each in around),
             -len(element.place),
         )
 

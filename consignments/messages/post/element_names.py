@@ -167,8 +167,10 @@ def _find_fact(meanings: Sequence[Meaning]) -> str | None:
     units = [each for each in meanings if each.section == "units_in_names"]
     if not facts and QUALIFIER in meanings and {each.section for each in meanings} == {"weak"}:
         return "ignored"
+    if not facts and units:
+        return f"{'net' if 'net' in amounts else 'gross'}_weight" if amounts else "weight"
     if not facts:
-        return f"{'net' if 'net' in amounts else 'gross'}_weight" if units and amounts else None
+        return None
     last = facts[-1]
     is_qualifier = meanings[-1] == QUALIFIER or (
         QUALIFIER in meanings and last in index_columns("party_columns")
