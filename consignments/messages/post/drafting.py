@@ -291,7 +291,7 @@ class _Drafter:
         for each in self._elements:
             above = [each.place[:length] for length in range(1, len(each.place))]
             if each.party_column:
-                parties.update(above)
+                parties.update(above, [each.place])
             elif each.fact in columns and each.fact not in ("currency", "weight_unit", "country"):
                 for place in above:
                     facts[place].add(columns[each.fact])
