@@ -178,19 +178,20 @@ def _check_tree(tree: Tree, where: str, features: int) -> None:
         _refuse("children that do not make a tree", where, expected="each split and each leaf once")
     if any(0 <= each <= at for at, pair in enumerate(tree.child) for each in pair):
         _refuse("children that do not make a tree", where, expected="each split after its parent")
-    deepest = measure_depth(tree)
+    deepest, _ = measure_paths(tree)
     if deepest > MAX_DEPTH:
         _refuse("the tree is too deep", where, f"{deepest} splits on a path", f"at most {MAX_DEPTH}")
 
 
-def measure_depth(tree: Tree) -> int:
-    """Return the largest number of splits on a path."""
-    depth = [1] * len(tree.feature)
+def measure_paths(tree: Tree) -> tuple[int, int]:
+    """Return the largest numbers of splits and of different features on a path."""
+    depth, features = [1] * len(tree.feature), [{each} for each in tree.feature]
     for at, pair in enumerate(tree.child):
         for each in pair:
             if each > 0:
                 depth[each] = depth[at] + 1
-    return max(depth, default=0)
+                features[each] |= features[at]
+    return max(depth, default=0), max(map(len, features), default=0)
 
 
 def _parse_integers(text: str, count: int | None, where: str) -> list[int]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from consignments.errors import BadInput, ServiceFault
 from features.fitted import UnfittedRows
 from models.arrays import Floats, Ints, Rows
-from models.lightgbm_text import DEFAULT_LEFT, NO_MISSING, ZERO_MISSING, Tree, measure_depth, parse_trees
+from models.lightgbm_text import DEFAULT_LEFT, NO_MISSING, ZERO_MISSING, Tree, measure_paths, parse_trees
 from models.tree_kernels import MISSING_LEFT, ZERO_IS_MISSING, ZERO_THRESHOLD, add_contributions, walk_trees
 
 Indices = NDArray[np.uint32]
@@ -28,9 +28,12 @@ class Trees:
         self._trees, self._nodes = trees, _flatten(trees)
 
     @cached_property
-    def _paths(self) -> "FeaturePaths":
-        """The paths of the contributions, built at the first use: most models of a training explain nothing."""
-        return _trace_features(self._trees, self._nodes)
+    def _parts(self) -> "list[tuple[FlatNodes, FeaturePaths]]":
+        """The trees by the points that their contributions need, built at the first use: most models of a training explain nothing."""
+        parts: dict[int, list[Tree]] = {}
+        for tree in self._trees:
+            parts.setdefault((measure_paths(tree)[1] + 1) // 2, []).append(tree)
+        return [_trace_features(trees, points) for points, trees in parts.items() if points]
 
     @classmethod
     def from_text(cls, text: str, *, where: str = "trees.txt") -> "Trees":
@@ -69,7 +72,8 @@ class Trees:
         X = self._check_rows(X)
         out = np.zeros((len(X), len(self.feature_names) + 1))
         out[:, -1] = self.expected
-        add_contributions(X, self._nodes, self._paths, out)
+        for nodes, paths in self._parts:
+            add_contributions(X, nodes, paths, out)
         return out
 
     def _check_rows(self, X: Rows) -> Rows:
@@ -101,7 +105,7 @@ class FlatNodes(NamedTuple):
 
 
 class FeaturePaths(NamedTuple):
-    """Features along the paths, for the contributions, and the quadrature on [0, 1], exact for the deepest path.
+    """Features along the paths, for the contributions, and the quadrature on [0, 1], exact for the path with most features.
 
     `above` is for each split the node that its path reached at the last split on the same feature, else a root. `share` is for each node
     the share of training rows that pass all splits of its path on its parent's feature.
@@ -125,7 +129,7 @@ def _flatten(trees: Sequence[Tree]) -> FlatNodes:
     child += [leaf for leaf in range(split, leaf) for _ in range(2)]
     return FlatNodes(
         root=np.array(root, dtype=np.uint32),
-        depth=np.array(list(map(measure_depth, trees))),
+        depth=np.array([measure_paths(tree)[0] for tree in trees]),
         feature=np.resize(np.array(feature, dtype=np.uint32), leaf),
         threshold=np.resize(_round_down(_snap_tiny_thresholds(threshold)), leaf),
         missing=np.resize(_build_missing_rules(threshold, decision), leaf),
@@ -165,11 +169,11 @@ def _compute_expected(tree: Tree) -> float:
     return float(sum(count / tree.rows[0] * value for count, value in counted))
 
 
-def _trace_features(trees: Sequence[Tree], nodes: FlatNodes) -> FeaturePaths:
-    splits, size = sum(len(tree.feature) for tree in trees), len(nodes.value)
+def _trace_features(trees: Sequence[Tree], points: int) -> tuple[FlatNodes, FeaturePaths]:
+    nodes, splits = _flatten(trees), sum(len(tree.feature) for tree in trees)
     rows = [each for tree in trees for each in tree.rows]
     rows += [each for tree in trees for each in tree.leaf_rows]
-    above, share = np.full(splits, nodes.root[0]), np.ones(size)
+    above, share = np.full(splits, nodes.root[0]), np.ones(len(nodes.value))
     below: list[dict[int, int]] = [{} for _ in range(splits)]  # of each split: the node below each feature
     for split, children in enumerate(nodes.child[:splits].tolist()):
         feature = int(nodes.feature[split])
@@ -180,5 +184,5 @@ def _trace_features(trees: Sequence[Tree], nodes: FlatNodes) -> FeaturePaths:
             share[node] = max(share[above[split]] * part, MIN_SHARE)
             if node < splits:
                 below[node] = below[split] | {feature: node}
-    points, weights = np.polynomial.legendre.leggauss(max((int(nodes.depth.max()) + 1) // 2, 1))
-    return FeaturePaths(above, share, (points + 1) / 2, weights / 2)
+    places, weights = np.polynomial.legendre.leggauss(points)
+    return nodes, FeaturePaths(above, share, (places + 1) / 2, weights / 2)
