@@ -57,10 +57,7 @@ COUNTED_TARGETS: dict[Target, tuple[str, str]] = {
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Metrics and tables of a score on the arrivals of one period, at a daily capacity of each office.
-
-    `calibrated` are the arrivals whose scores are probabilities, None without any.
-    """
+    """Metrics and tables of a score on the arrivals of a period; `calibrated` are those whose scores are probabilities, None without any."""
 
     arrivals: ArrivalWindow
     calibrated: ArrivalWindow | None

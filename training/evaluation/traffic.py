@@ -95,10 +95,7 @@ def extract_slices(frame: pd.DataFrame, rows: Ints | None = None) -> dict[str, T
 
 
 def compute_daily_capacity(traffic: ScoredPeriod, config: EvaluationConfig) -> int:
-    """Compute the inspections for each office and UTC day: as configured, else the average number made.
-
-    If every consignment is labelled, nothing was selected, and 1 % of the traffic is used instead.
-    """
+    """Compute the inspections for each office and UTC day: as configured, else the average made; if all is labelled, 1 % of the traffic."""
     if config.capacity is not None:
         return config.capacity
     opened = SHARES["1pct"] * traffic.traffic.sum() if traffic.complete else float(traffic.labelled.sum())

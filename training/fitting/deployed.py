@@ -125,10 +125,7 @@ def build_training_data(observed: ObservedTables, target: Target, config: TrainC
 
 @dataclass(frozen=True, repr=False)
 class OriginFit(Fit):
-    """A fit of an earlier date: raw scores of its own window, then of the later ones in their order, and baselines of its own.
-
-    `model` is calibrated as it would have been served at its date; None if no result of an earlier window was settled then.
-    """
+    """A fit of an earlier date: raw scores of its own window, then of the later ones, baselines, and its `model` as served then, if any."""
 
     raw: tuple[Floats, ...]
     baselines: dict[str, Floats]
@@ -309,11 +306,10 @@ def _evaluate_windows(stored: StoredScores, scored: Mapping[str, Floats], config
         ranks[mine] = 1.0 - compute_shares_above(raw, period.traffic[mine])
     inside = np.isfinite(ranks)
     ranked = period.select_rows(inside).replace_score(ranks[inside])
-    evaluation = evaluate(ranked, config)
-    counts = evaluation.counts
-    row: Row = {"consignments": round(float(period.traffic[inside].sum())), "positives": counts.known}
-    row |= {f"found_at_{name}": counts.found[name] for name in ("1pct", "5pct")}
-    return row | evaluation[RECALLS[0]].to_columns(RECALLS[0]) | evaluation[RECALLS[1]].to_columns(RECALLS[1])
+    found = evaluate(ranked, config)
+    row: Row = {"consignments": round(float(period.traffic[inside].sum())), "positives": found.counts.known}
+    row |= {f"found_at_{name}": found.counts.found[name] for name in ("1pct", "5pct")}
+    return row | found[RECALLS[0]].to_columns(RECALLS[0]) | found[RECALLS[1]].to_columns(RECALLS[1])
 
 
 def _describe_fits(fits: Sequence[OriginFit], asked: int) -> str:

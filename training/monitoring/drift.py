@@ -67,10 +67,7 @@ def list_reasons(rows: Sequence[Row]) -> list[Row]:
 
 
 def decide_verdict(rows: Sequence[Row]) -> DriftVerdict:
-    """Return the verdict on measures; data faults come first, since they may cause the other changes.
-
-    Without a reason traffic is stable only if scores and expected precision could be evaluated.
-    """
+    """Return the verdict: data faults first, which may cause the rest; stable only if scores and expected precision could be evaluated."""
     spoken = {reason["verdict"] for reason in list_reasons(rows)}
     if "investigate data" in spoken:
         return "investigate data"

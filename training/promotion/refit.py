@@ -1,5 +1,6 @@
 """Repeated training run of a version: the same tables and settings must give both fits again, byte for byte."""
 
+import filecmp
 from datetime import datetime
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -83,16 +84,10 @@ def refit_version(
 
 def _list_differing_files(one: Path, other: Path) -> list[str]:
     """List the files that differ or that one folder lacks; the manifest, which covers the others, comes last."""
-    mine, its = (
-        {
-            file.relative_to(folder).as_posix(): file.read_bytes()
-            for file in folder.rglob("*")
-            if file.is_file()
-        }
-        for folder in (one, other)
-    )
-    names = [name for name in mine | its if mine.get(name) != its.get(name)]
-    return sorted(names, key=lambda name: (name == MANIFEST, name))
+    files = [(folder, file) for folder in (one, other) for file in folder.rglob("*") if file.is_file()]
+    names = {file.relative_to(folder).as_posix() for folder, file in files}
+    _, differing, missing = filecmp.cmpfiles(one, other, names, shallow=False)
+    return sorted([*differing, *missing], key=lambda name: (name == MANIFEST, name))
 
 
 def describe_difference(differing: list[str], trained_by: str, processor: str = "") -> str:

@@ -1,5 +1,6 @@
 """Training run with its artifacts, its record in MLflow and its registered version."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,7 +30,7 @@ from training.reporting.mlflow_tracking import (
 )
 from training.reporting.tables import RunTable
 from training.runs.artifacts import BUNDLE_FOLDER, build_training_record, check_gate, write_run_bundles
-from training.runs.run_report import COMPARISON_FILE, FACTS_FILE, REPORT_END, REPORT_FILE, name_version
+from training.runs.run_report import COMPARISON_FILE, FACTS_FILE, REPORT_END, REPORT_FILE
 from training.runs.task import TrainingTask, require_outcomes
 from training.runs.train import TrainingResult, train_model
 
@@ -101,8 +102,9 @@ def run_training(
                 description=record.description,
                 tags=trained.tags | {"verdict": gate.recommendation.action},
             )
-            page = name_version(str(record.files[REPORT_FILE]), version.number)
-            registry.client.log_text(run.run_id, page, REPORT_FILE)
+            titles, page = "(</title>|</h1>)", str(record.files[REPORT_FILE])
+            named = re.sub(titles, rf", version {version.number}\1", page, count=2)
+            registry.client.log_text(run.run_id, named, REPORT_FILE)
             # The page of the logged model shows the main metrics too.
             digest = hash_tables({"consignments": trained.consignments})[:MAX_DIGEST_CHARACTERS]
             main = [each for each in trained.metrics if each.count("/") == 1]

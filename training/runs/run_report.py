@@ -1,6 +1,5 @@
 """Texts of a run for people: its page as one self-contained HTML file, and its description in MLflow."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version as installed_version
 from typing import Any
@@ -68,11 +67,6 @@ def render_report(
 def describe_run(trained: TrainingResult, gate: GateReport, page: str = REPORT_FILE) -> str:
     """Describe the run in Markdown, for its page in MLflow and that of the version; `page` is the address of the report."""
     return create_environment().get_template("report.md").render(**_gather_texts(trained, gate), page=page)
-
-
-def name_version(page: str, number: str) -> str:
-    """Return the page of a run with the number of its version in both titles."""
-    return re.sub("(</title>|</h1>)", rf", version {number}\1", page, count=2)
 
 
 def describe_periods(trained: TrainingResult) -> dict[str, str]:
