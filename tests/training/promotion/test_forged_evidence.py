@@ -1,15 +1,20 @@
 """Evidence written by hand into MLflow promotes nothing: not as metrics, and not as tables, unless an approver or evaluator signed them."""
 
+import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
 from support.approval import APPROVAL
 from support.registered_model import create_run
-from support.signing import REVIEWER, SECOND, STRANGER
+from support.signing import REVIEWER, SECOND, STRANGER, sign_record
 from support.training_judged import build_stored_scores
 
 from consignments.errors import PromotionRefused
@@ -24,7 +29,7 @@ from training.promotion.evidence import COMPARED_SCORES, EvidenceOptions, review
 from training.promotion.promote import Promotion, promote
 from training.reporting.tables import RunTable
 from training.runs.artifacts import STORED_SCORES
-from training.runs.evidence import Evidence, hash_files
+from training.runs.evidence import EVIDENCE_FILE, SIGNATURE_FILE, Evidence, hash_files
 
 DAYS, ROWS_A_DAY, FINDS_A_DAY = 40, 100, 4
 BEGINS = datetime(2030, 1, 1, tzinfo=UTC)
@@ -48,6 +53,7 @@ def version(registry: Registry) -> ModelVersion:
     return registry.resolve("3")
 
 
+@cache
 def make_perfect_scores(rival: str, finds: int = DAYS * FINDS_A_DAY) -> StoredScores:
     """Make scores that rank nine of ten finds first, next to a rival that draws."""
     rows = DAYS * ROWS_A_DAY
@@ -162,9 +168,12 @@ def test_perfect_tables_written_by_hand_promote_nothing(
 
 
 def test_the_same_tables_promote_if_signed_by_an_evaluator_who_may(
-    registry: Registry, tmp_path: Path
+    registry: Registry, version: ModelVersion, tmp_path: Path
 ) -> None:
     write_perfect_runs(registry, tmp_path, SECOND)
+    (find_artifacts(registry, version) / "tables" / "gate.json").write_text(
+        "[]"
+    )  # a conclusion is no evidence
     refuse(registry, VERIFIED_RULE, RETIRED)
     assert not promote_third(registry).record.forced
 
@@ -203,16 +212,62 @@ def test_only_stored_scores_may_begin_before_the_unseen_days(
         assert promote_third(registry).record.way == "better"
 
 
-def test_signed_scores_that_were_swapped_promote_nothing(
-    registry: Registry, version: ModelVersion, tmp_path: Path
+def find_artifacts(registry: Registry, version: ModelVersion) -> Path:
+    return Path(registry.client.get_run(version.run_id).info.artifact_uri.removeprefix("file://"))
+
+
+def change(folder: Path, name: str, content: bytes | dict[str, Any] | None) -> None:
+    """Replace a file of a run, or values of a JSON file, or remove the file."""
+    if content is None:
+        (folder / name).unlink()
+    elif isinstance(content, bytes):
+        (folder / name).write_bytes(content)
+    else:
+        change(folder, name, json.dumps(json.loads((folder / name).read_bytes()) | content).encode())
+
+
+SWAPPED = make_perfect_scores("baseline_rules", finds=100).content
+LEAKS, UNREADABLE = "tables/leaks.json", "evidence.json cannot be read"
+OF_A_PROMOTION = json.dumps(sign_record().sign(REVIEWER).to_envelope()).encode()
+UNLIKE = "evidence.json is not what was signed"
+FORGERIES: dict[str, tuple[str, bytes | dict[str, Any] | None, str]] = {
+    "scores swapped": (STORED_SCORES, SWAPPED, "was altered: evidence.json names another file"),
+    "a table removed": (LEAKS, None, f"{LEAKS} is missing"),
+    "evidence removed": (EVIDENCE_FILE, None, "the run has no evidence.json"),
+    "signature of a promotion": (SIGNATURE_FILE, OF_A_PROMOTION, UNLIKE),
+    "signature that is nonsense": (SIGNATURE_FILE, b"{}", f"{SIGNATURE_FILE} cannot"),
+    "evidence that is nonsense": (EVIDENCE_FILE, b"[]", UNREADABLE),
+    "a file elsewhere": (EVIDENCE_FILE, {"files": {"../../secret.json": "0" * 64}}, UNREADABLE),
+    "another bundle": (EVIDENCE_FILE, {"bundles": {"bundle": "3" * 64}}, "is about other bundles"),
+}
+
+
+@pytest.mark.parametrize(("name", "content", "doubt"), FORGERIES.values(), ids=FORGERIES)
+def test_a_forged_training_run_promotes_nothing(
+    registry: Registry, version: ModelVersion, tmp_path: Path, name: str, content: Any, doubt: str
 ) -> None:
     write_perfect_runs(registry, tmp_path, SECOND)
-    swapped = tmp_path / "deployed.parquet"
-    swapped.write_bytes(make_perfect_scores("baseline_logistic").content)
-    registry.client.log_artifact(version.run_id, str(swapped), "scores")
-    refuse(registry, r"evidence\.json names another file")
-    rules = review_version(registry, version, EvidenceOptions(APPROVERS)).rules
-    assert "scores/deployed.parquet was altered" in rules["calibrated"].found
+    change(find_artifacts(registry, version), name, content)
+    refuse(registry, re.escape(doubt))
+
+
+@pytest.mark.parametrize(
+    ("key", "doubt"), [(None, UNLIKE), (STRANGER, "no signature of an approver or evaluator")]
+)
+def test_evidence_edited_to_name_swapped_scores_promotes_nothing(
+    registry: Registry, version: ModelVersion, tmp_path: Path, key: SigningKey | None, doubt: str
+) -> None:
+    """The signature stays; with a key, the envelope holds the edited evidence too."""
+    write_perfect_runs(registry, tmp_path, SECOND)
+    folder = find_artifacts(registry, version)
+    signatures = json.loads((folder / SIGNATURE_FILE).read_bytes())["signatures"]
+    change(folder, STORED_SCORES, SWAPPED)
+    evidence = msgspec.json.decode((folder / EVIDENCE_FILE).read_bytes(), type=Evidence)
+    files = hash_files({name: (folder / name).read_bytes() for name in evidence.files})
+    for name, content in msgspec.structs.replace(evidence, files=files).to_files(key).items():
+        change(folder, name, content)
+    change(folder, SIGNATURE_FILE, {"signatures": signatures})
+    refuse(registry, doubt)
 
 
 def test_evidence_that_names_no_tables_is_refused_in_words(registry: Registry, tmp_path: Path) -> None:
