@@ -1,8 +1,10 @@
 """Verification: whatever is changed, taken out or put in breaks the chain there, for the command and at a start."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from support.cases import read_cases
 from support.databases import Entry, Open, database_in, execute
 from support.site import run, told
 
@@ -18,29 +20,16 @@ def log(open_log: Open, entry: Entry) -> EventLog:
     return made
 
 
-@pytest.mark.parametrize(
-    ("changes", "valid", "broken_at"),
-    [
-        (["UPDATE events SET score = 0.2500001 WHERE sequence = 2"], 1, 2),
-        (["UPDATE events SET plain = content WHERE sequence = 2"], 1, 2),
-        (["UPDATE events SET asked_by = 'somebody' WHERE sequence = 2"], 1, 2),
-        (["UPDATE events SET at_us = at_us + 1 WHERE sequence = 2"], 1, 2),
-        (["UPDATE events SET hash = previous_hash WHERE sequence = 2"], 1, 2),
-        (["DELETE FROM events WHERE sequence = 2"], 1, 3),
-        ([f"UPDATE events SET sequence = {new} WHERE sequence = {old}" for new, old in ((-2, 2), (2, 3), (3, -2))], 1, 2),
-        (["UPDATE log SET log_id = 'another'"], 0, 1),
-        (["DELETE FROM terms"], 0, 1),
-    ],
-    ids=["score", "content", "caller", "time", "hash", "taken out", "changed places", "another log", "shared texts"],
-)  # fmt: skip
+@pytest.mark.parametrize("case", read_cases("changed_logs"))
 def test_whatever_is_changed_in_the_log_is_found_by_the_command_with_its_place(
-    log: EventLog, tmp_path: Path, changes: list[str], valid: int, broken_at: int
+    log: EventLog, tmp_path: Path, case: dict[str, Any]
 ) -> None:
-    for change in changes:
+    """Each line has changes of a log, the number of valid entries, and where the chain breaks."""
+    for change in case["changes"]:
         execute(tmp_path, change)
     found = told(tmp_path, "verify-log", code=1)
-    assert (found["entries"], found["broken_at"]) == (valid, broken_at)
-    assert run(tmp_path, "verify-log")[1].startswith(f"Chain broken after {valid} entries\n")
+    assert (found["entries"], found["broken_at"]) == (case["valid"], case["broken_at"])
+    assert run(tmp_path, "verify-log")[1].startswith(f"Chain broken after {case['valid']} entries\n")
 
 
 def test_the_command_tells_the_head_and_what_is_gone(log: EventLog, entry: Entry, tmp_path: Path) -> None:

@@ -1,9 +1,12 @@
 """Estimates from known finds: one result cannot move them, and their intervals hold what they say."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.cases import read_cases
 from support.training_judged import make_scored_period as traffic
 
 from training.config import EvaluationConfig
@@ -160,29 +163,15 @@ def test_a_random_order_has_the_precision_of_all_traffic():
     assert max(found) < 0.05
 
 
-@pytest.mark.parametrize(
-    ("estimate", "said"),
-    [
-        (Estimate(0.4, 0.3, 0.5, effective=41, known=60), "40.0 % (30.0 to 50.0)"),
-        (Estimate(0.4, 0.3, 0.5, effective=5, known=16), "too few results: 16 known, about 16 more needed"),
-        (
-            Estimate(0.14, 0.0, 0.97, effective=30, known=69),
-            "too few results: 69 known, about 191 more needed",
-        ),
-        (
-            Estimate(np.nan, np.nan, np.nan, effective=0, known=0),
-            "too few results: 0 known, about 10 more needed",
-        ),
-        (Estimate(1.2, 0.7, 2.1, effective=20, known=20, is_share=False), "1.2 (0.7 to 2.1)"),
-        (Estimate(0.4, np.nan, np.nan, effective=20, known=20), "too few results: 20 known, of too few days"),
-    ],
-    ids=["carried", "few effective finds", "wide interval", "no find", "a wide ratio", "one day"],
-)
-def test_an_estimate_is_shown_only_if_enough_results_carry_it(estimate: Estimate, said: str) -> None:
-    assert describe_estimate(estimate).startswith(said)
-    assert estimate.is_shown == (not said.startswith("too few"))
-    assert np.isnan(estimate.shown) == said.startswith("too few")
-    assert bool(estimate.to_row()["why"]) == said.startswith("too few")
+@pytest.mark.parametrize("case", read_cases("shown_estimates"))
+def test_an_estimate_is_shown_only_if_enough_results_carry_it(case: dict[str, Any]) -> None:
+    """Each line has an estimate with the ends of its interval, what carries it, and how it is described."""
+    given = {name: case[name] for name in ("effective", "known", "is_share") if name in case}
+    estimate, is_shown = Estimate(*case["value"], **given), not case["said"].startswith("too few")
+    assert describe_estimate(estimate).startswith(case["said"])
+    assert estimate.is_shown == is_shown
+    assert np.isnan(estimate.shown) != is_shown
+    assert bool(estimate.to_row()["why"]) != is_shown
 
 
 def test_one_large_weight_makes_few_effective_finds() -> None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from support.cases import read_cases
 from support.gate_evidence import make_evaluation
 from support.training_judged import make_scored_period as traffic
 
@@ -155,45 +156,16 @@ def test_scores_equal_to_the_rates_are_calibrated_and_doubled_ones_are_not():
     )
 
 
-def counted(known, top, capacity):
-    return replace(
-        make_evaluation(), counts=FindCounts(known, {"1pct": top, "capacity": capacity}, known, 1.0)
-    )
-
-
-ARRIVALS = "arrivals from 2024-06-01 until before 2024-09-14"
-WITHIN = "within the capacity of 3 a day in each office"
-TWO_LISTS = "Capacity is a list for each office and day, the top 1 % one list of all arrivals."
-PARTS = "Finds with equal scores share the last places."
-
-
-@pytest.mark.parametrize(
-    ("sides", "target", "said"),
-    [
-        (
-            {"the model": counted(1, 0.0, 1.0)},
-            "any_offence",
-            f"Of 1 known offence among {ARRIVALS}, the model ranks 1 {WITHIN} (top 1 %: 0).",
-        ),
-        (
-            {"the model": make_evaluation()},
-            "nps",
-            f"Of 60 known NPS among {ARRIVALS}, the model ranks 10 {WITHIN} (top 1 %: 20). {TWO_LISTS}",
-        ),
-        (
-            {"the model": counted(9, 3.0, 5.0), "the fixed rules": counted(9, 3.0, 4.5)},
-            "nps",
-            f"Of 9 known NPS among {ARRIVALS}, the model ranks 5 {WITHIN}, the fixed rules rank 4.5 (top 1 %: 3 and 3). {PARTS}",
-        ),
-    ],
-    ids=[
-        "one find is not called several",
-        "fewer finds within capacity than in the top 1 % are explained",
-        "parts of finds are explained, and the verb agrees",
-    ],
-)
-def test_the_sentence_of_counts(sides, target, said):
-    assert describe_counts(sides, target) == said
+@pytest.mark.parametrize("case", read_cases("count_sentences"))
+def test_the_sentence_of_counts(case):
+    """Each line has the known finds of each side, those in the top 1 % and within capacity, the target and the sentence."""
+    sides = {
+        name: replace(
+            make_evaluation(), counts=FindCounts(known, {"1pct": top, "capacity": held}, known, 1.0)
+        )
+        for name, (known, top, held) in case["sides"].items()
+    }
+    assert describe_counts(sides, case["target"]) == case["said"]
 
 
 def test_each_office_takes_its_best_of_each_day_with_ties_by_lot():
