@@ -5,12 +5,7 @@ from support.training_judged import QUICK, build_stored_scores
 
 from training.evaluation.difference import MEASURES, describe_gain
 from training.evaluation.estimate import Estimate
-from training.evaluation.stored_scores import (
-    BASELINE,
-    StoredScores,
-    evaluate_recipe,
-    judge_recipe,
-)
+from training.evaluation.stored_scores import BASELINE, StoredScores, evaluate_recipe, judge_recipe
 
 STORED = build_stored_scores()
 

@@ -11,12 +11,7 @@ from training.config import parse_config
 from training.data.splits import TEST
 from training.data.table_features import TableFeatures
 from training.data.training_set import ObservedTables, get_true_labels
-from training.fitting.deployed import (
-    build_training_data,
-    calibrate_origins,
-    evaluate_deployed,
-    fit_at_dates,
-)
+from training.fitting.deployed import build_training_data, calibrate_origins, evaluate_deployed, fit_at_dates
 from training.fitting.fit import Recipe, SplitFeatures, fit_evaluation
 from training.runs.task import TrainingTask
 from training.runs.train import train_model

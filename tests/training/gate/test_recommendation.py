@@ -24,12 +24,7 @@ from training.evaluation.estimate import Estimate
 from training.evaluation.leakage import PREDICTIVE_COLUMN
 from training.evaluation.stored_scores import RecipeEvaluation
 from training.gate.report import GateReport, Recommendation
-from training.gate.rules import (
-    WAY_RULE,
-    WITHOUT_TABLES,
-    GateEvidence,
-    RuleResult,
-)
+from training.gate.rules import WAY_RULE, WITHOUT_TABLES, GateEvidence, RuleResult
 from training.gate.ways import Candidate, FindPace, count_more_finds
 from training.promotion.comparison_report import describe_difference
 from training.promotion.evidence import describe_changes, list_overruled

@@ -37,14 +37,8 @@ DRAWN = {
         ["Precision over capacity", "rules", "0.1 %", "model at the capacity of"],
     ),
     "recall": (CURVES["recall"], ["Recall over capacity", "model", "95 % interval"]),
-    "calibration": (
-        draw_calibration(RECIPE.model),
-        ["mean score of the bin", "10 %", "1 %"],
-    ),
-    "daily": (
-        draw_daily_detections(RECIPE.model),
-        ["Known finds by day", "in the top 1 % of all", "04 Oct"],
-    ),
+    "calibration": (draw_calibration(RECIPE.model), ["mean score of the bin", "10 %", "1 %"]),
+    "daily": (draw_daily_detections(RECIPE.model), ["Known finds by day", "in the top 1 % of all", "04 Oct"]),
     "selection rate": (
         FAIRNESS["fairness_selection_rate"],
         ["Selection rate", "channel: postal", "channel: air cargo", "all"],
