@@ -20,19 +20,9 @@ from training import api
 
 
 @pytest.fixture(scope="module")
-def world(shared_run):
-    return shared_run.world
-
-
-@pytest.fixture(scope="module")
-def tables(world, tmp_path_factory):
-    folder = write_tables(world, tmp_path_factory.mktemp("tables"))
+def tables(shared_run, tmp_path_factory):
+    folder = write_tables(shared_run.world, tmp_path_factory.mktemp("tables"))
     return api.read_tables(folder / "consignments", folder / "outcomes.parquet", folder / "alerts.parquet")
-
-
-@pytest.fixture(scope="module")
-def run(shared_run):
-    return shared_run.run
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +42,8 @@ def cut(tables):
     return Tables(frame[-10:].reset_index(drop=True)), Tables(frame[:-10], tables.outcomes, tables.alerts)
 
 
-def test_a_table_with_doubtful_rows_is_read_with_a_warning(world, tmp_path):
-    frame = world.consignments.head(3).assign(departure_country=["China", "CN", "CN"])
+def test_a_table_with_doubtful_rows_is_read_with_a_warning(shared_run, tmp_path):
+    frame = shared_run.world.consignments.head(3).assign(departure_country=["China", "CN", "CN"])
     write_table(frame, tmp_path / "t.csv")
     with pytest.warns(UserWarning, match=r"1 x departure_country: the country was read as its code"):
         assert len(api.read_tables(tmp_path / "t.csv").consignments) == 3
@@ -100,8 +90,8 @@ def test_a_training_takes_settings_as_a_mapping(tables, store, monkeypatch):
     assert options == {"register": True, "jobs": 1}
 
 
-def test_a_comparison_of_two_versions_is_logged(world, tables, store):
-    found = api.compare("1", "2", tables, target=TARGET, truth=world.truth, store=store)
+def test_a_comparison_of_two_versions_is_logged(shared_run, tables, store):
+    found = api.compare("1", "2", tables, target=TARGET, truth=shared_run.world.truth, store=store)
     assert found.consignments > 100
     runs = MlflowClient(tracking_uri=store).search_runs(["1"], "tags.kind = 'comparison'")
     assert len(runs) == 1
@@ -121,8 +111,8 @@ class ModelsOwnScores:
         return np.column_stack([1 - self._scores, self._scores])
 
 
-def test_a_learner_of_another_kind_is_judged_on_the_same_traffic_as_the_model(run):
-    forest = RandomForestClassifier(10, random_state=1)
+def test_a_learner_of_another_kind_is_judged_on_the_same_traffic_as_the_model(shared_run):
+    run, forest = shared_run.run, RandomForestClassifier(10, random_state=1)
     found = api.evaluate_learner(run, forest)
     gain = found.gains["roc_auc"]
     assert gain.low <= gain.value <= gain.high
@@ -130,7 +120,8 @@ def test_a_learner_of_another_kind_is_judged_on_the_same_traffic_as_the_model(ru
     assert forest.n_features_in_ == len(run.trained.evaluated.model.spec)
 
 
-def test_the_models_own_scores_differ_by_nothing_and_wrong_ones_are_refused(run):
+def test_the_models_own_scores_differ_by_nothing_and_wrong_ones_are_refused(shared_run):
+    run = shared_run.run
     scores = run.trained.test_traffic.score
     same = api.evaluate_learner(run, ModelsOwnScores(scores))
     assert all(each.value == 0.0 or np.isnan(each.value) for each in same.gains.values())
@@ -140,8 +131,8 @@ def test_the_models_own_scores_differ_by_nothing_and_wrong_ones_are_refused(run)
         api.evaluate_learner(run, ModelsOwnScores(np.where(np.arange(len(scores)) == 0, np.nan, 0.5)))
 
 
-def test_what_calls_return_is_shown_in_one_line(run, bundle, tables):
-    trained = run.trained
+def test_what_calls_return_is_shown_in_one_line(shared_run, bundle, tables):
+    run, trained = shared_run.run, shared_run.run.trained
     assert repr(bundle).startswith("<Bundle nps-risk-any_offence, version 1, final fit as of ")
     assert repr(run).startswith(f"<RegisteredRun {run.run_id}, models:/nps-risk-any_offence/1, ")
     assert "verdict" in repr(trained)

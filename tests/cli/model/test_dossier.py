@@ -18,16 +18,17 @@ def test_the_page_and_its_json_are_written_with_answers_and_the_same_bytes_again
     registry = open_registry()
     registry.client.update_model_version("nps-risk", "1", "**REFUSE.** Worse than the champion of then.")
     answers = page.with_name("answers.toml")
-    answers.write_text('[answers]\nprovider = "The office of customs."\n')
+    answers.write_text('[answers]\nprovider = " The office of customs. "\nsuppliers = ""\n')
     words = f"--date 2026-01-02 --answers {answers}"
     done = succeed(f"dossier 1 --out {page} {words} --json")
     result, plain = read_json(done), json.loads(page.with_suffix(".json").read_text())
     assert plain["created"] == "2026-01-02"
     assert result["fields"] == plain["fields"]
     assert "legal_basis" in result["to_be_filled"]["legal counsel"]
-    assert "provider" not in done.output.replace("one.", "")
+    assert ("provider" in done.output, "suppliers" in done.output) == (False, True)
     assert "version 1</title>" in page.read_text()
     assert "The office of customs." in page.read_text()
+    assert '"The office of customs."' in page.with_suffix(".json").read_text()
     kept = registry.client.get_model_version("nps-risk", "1").description
     assert kept == "**REFUSE.** Worse than the champion of then.", "reading changes no recommendation"
     succeed(f"dossier 1 --out {page.with_name('two.html')} {words}")

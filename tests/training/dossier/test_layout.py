@@ -1,10 +1,9 @@
 """The layout: every name in its files exists, every section of every form is answered, and wrong answers are refused."""
 
 import inspect
-from pathlib import Path
 
 from training.dossier import tables
-from training.dossier.dossier import list_fields, load_layout, read_answers
+from training.dossier.dossier import list_fields, load_layout
 from training.dossier.tables import RUN_TABLES
 from training.reporting.html import create_environment
 
@@ -42,9 +41,3 @@ def test_every_table_is_used_and_can_be_filled_and_formatted() -> None:
         assert {"pairs", "of"} & set(table) or name in computed or table["run_table"] in RUN_TABLES, name
         for _, _, *form in [*table.get("columns", ()), *table.get("pairs", ())]:
             assert set(form) <= formats, name
-
-
-def test_answers_are_read_and_empty_ones_left_out(tmp_path: Path) -> None:
-    file = tmp_path / "answers.toml"
-    file.write_text('[answers]\nprovider = " The customs office. "\nsuppliers = ""\n')
-    assert read_answers(file) == {"provider": "The customs office."}
