@@ -9,19 +9,12 @@ from consignments.records import Alert, Consignment
 from consignments.tables import to_consignments
 from features.indicators.operation_keys import OperationKey, OperationKeys, install_keys
 from features.indicators.values import compute_indicators
-from operation.exchange.drafts import (
-    MAX_SHARING,
-    ConfirmedSeizure,
-    DraftOptions,
-    draft_seizure,
-    draft_warning,
-    find_common_indicators,
-)
+from operation.exchange import drafts
 from operation.exchange.reports import draft_reports, list_confirmed
 from operation.inspections import compute_yields, find_period, join_inspections
 
 KEY = OperationKey("EXAMPLE", bytes(32))
-OPTIONS = DraftOptions("XB", day(20), KEY)
+OPTIONS = drafts.DraftOptions("XB", day(20), KEY)
 SEIZED = make_consignment("SEIZED")
 FOUND = make_outcome(
     "SEIZED", result="nps", substance="3-CMC", substance_family="cathinone", quantity_g=1250.0, concealment="double_wall",
@@ -37,12 +30,12 @@ def keys():
 
 
 def test_a_seizure_and_its_warning_have_the_facts_and_no_personal_data() -> None:
-    message = draft_seizure(ConfirmedSeizure(SEIZED, FOUND), OPTIONS, "1")
+    message = drafts.draft_seizure(drafts.ConfirmedSeizure(SEIZED, FOUND), OPTIONS, "1")
     assert (message.substance, message.quantity_g, message.hs_code) == ("3-CMC", 1250.0, "610910")
     assert message.indicators == compute_indicators(SEIZED, KEY)
     text = encode_message(message).decode()
     assert [word for word in ("Orchid", "Harbour", "Kim", "Teheran", "7946", "SEIZED") if word in text] == []
-    warning = draft_warning(message)
+    warning = drafts.draft_warning(message)
     assert warning.text == (
         "1.25 kg of 3-CMC, from GB, declared as cotton t-shirts, concealed in double wall, seized on 2024-03-05"
     )
@@ -62,15 +55,17 @@ def test_what_stands_at_the_time_is_confirmed_of_the_version_that_counts() -> No
 
 def test_an_identifier_that_many_share_is_not_sent() -> None:
     only_address = NOBODY | {"sender_address": SEIZED.sender_address}
-    own = ({"sender_name": f"Shop {n}", "consignee_address": f"{n} Road"} for n in range(MAX_SHARING + 1))
+    own = (
+        {"sender_name": f"Shop {n}", "consignee_address": f"{n} Road"} for n in range(drafts.MAX_SHARING + 1)
+    )
     crowd = [make_consignment(f"C{n}", **only_address | each) for n, each in enumerate(own)]
-    found = ConfirmedSeizure(SEIZED, FOUND)
-    common = find_common_indicators(crowd, [found], KEY)
+    found = drafts.ConfirmedSeizure(SEIZED, FOUND)
+    common = drafts.find_common_indicators(crowd, [found], KEY)
     kinds = {token.split(":")[1].removeprefix("address/") for token in common}
     assert kinds == {"exact", "premises", "street"}
-    sent = draft_seizure(found, OPTIONS._replace(common=common), "1").indicators
+    sent = drafts.draft_seizure(found, OPTIONS._replace(common=common), "1").indicators
     assert set(sent) == set(compute_indicators(SEIZED, KEY)) - common
-    assert find_common_indicators(crowd[1:], [found], KEY) == frozenset()
+    assert drafts.find_common_indicators(crowd[1:], [found], KEY) == frozenset()
 
 
 def test_the_reports_of_a_partner_s_message_are_a_hand_count() -> None:

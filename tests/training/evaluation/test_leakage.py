@@ -12,19 +12,7 @@ from consignments.timestamps import to_us
 from features.batch import FeatureMatrix, FeatureParameters, Tables
 from features.spec import Feature, Spec
 from features.streams import FeatureInputs, compute_feature_matrix
-from training.evaluation.leakage import (
-    BOUNDS,
-    EARLY_RESULTS,
-    FILLED_COLUMN,
-    LATER_CHANGES,
-    PREDICTIVE_COLUMN,
-    TimeCutoff,
-    check_early_results,
-    check_filled_columns,
-    check_later_changes,
-    check_predictive_column,
-    get_inputs_as_of,
-)
+from training.evaluation import leakage
 
 ROWS = 200
 PARAMETERS = FeatureParameters()
@@ -54,13 +42,13 @@ def described(given: Tables) -> FeatureMatrix:
 
 
 def test_honest_features_do_not_move_when_the_tables_end_at_their_moment() -> None:
-    row = check_later_changes(FeatureInputs.from_tables(tables()), described(tables()), PARAMETERS)
-    assert (row["look"], row["found"], row["rows"]) == (LATER_CHANGES, 0.0, ROWS // 4 + 1)
+    row = leakage.check_later_changes(FeatureInputs.from_tables(tables()), described(tables()), PARAMETERS)
+    assert (row["look"], row["found"], row["rows"]) == (leakage.LATER_CHANGES, 0.0, ROWS // 4 + 1)
 
 
 def test_features_that_knew_results_of_later_move_and_are_named() -> None:
     other = described(tables(delay=timedelta(hours=1)))
-    row = check_later_changes(FeatureInputs.from_tables(tables()), other, PARAMETERS)
+    row = leakage.check_later_changes(FeatureInputs.from_tables(tables()), other, PARAMETERS)
     assert row["found"] == 1.0
     assert "were inspected in the last 365 days" in str(row["where"])
 
@@ -71,7 +59,9 @@ def test_tables_of_a_log_end_at_a_place_of_the_log() -> None:
         given.consignments.assign(sequence=np.arange(ROWS)),
         given.outcomes.assign(sequence=ROWS + np.arange(ROWS)),
     )
-    seen, _ = get_inputs_as_of(FeatureInputs.from_tables(logged), TimeCutoff(to_us(MONDAY), ROWS + 4))
+    seen, _ = leakage.get_inputs_as_of(
+        FeatureInputs.from_tables(logged), leakage.TimeCutoff(to_us(MONDAY), ROWS + 4)
+    )
     assert (len(seen.consignments), len(seen.outcomes)) == (ROWS, 5)
 
 
@@ -80,8 +70,8 @@ def test_results_dated_at_the_arrival_are_counted(delay: timedelta, share: float
     given = tables(delay)
     for known, rows in ((ROWS, ROWS), (ROWS - 4, ROWS - 4)):
         as_of = given.outcomes["known_at"].sort_values().iloc[known - 1].to_pydatetime()
-        row = check_early_results(given.consignments, given.outcomes, as_of)
-        assert (row["look"], row["found"], row["rows"]) == (EARLY_RESULTS, share, rows), (
+        row = leakage.check_early_results(given.consignments, given.outcomes, as_of)
+        assert (row["look"], row["found"], row["rows"]) == (leakage.EARLY_RESULTS, share, rows), (
             "later ones are not known yet"
         )
 
@@ -96,24 +86,24 @@ def test_the_column_that_is_the_result_is_named_also_where_it_only_lacks_for_fin
     rng = np.random.default_rng(1)
     positive = rng.random(2000) < 0.05
     X = rng.normal(size=(2000, 3)) + 0.8 * positive[:, None]
-    honest = check_predictive_column(matrix(X), positive)
-    assert 0.5 < float(honest["found"]) < BOUNDS[PREDICTIVE_COLUMN]
+    honest = leakage.check_predictive_column(matrix(X), positive)
+    assert 0.5 < float(honest["found"]) < leakage.BOUNDS[leakage.PREDICTIVE_COLUMN]
     X[:, 1] = np.where(positive, np.nan, 1.0) if missing else 1.0 - positive
-    row = check_predictive_column(matrix(X), positive)
-    assert (row["look"], row["found"], row["where"]) == (PREDICTIVE_COLUMN, 1.0, "D")
-    few = check_predictive_column(matrix(X), np.arange(2000) < 3)
+    row = leakage.check_predictive_column(matrix(X), positive)
+    assert (row["look"], row["found"], row["where"]) == (leakage.PREDICTIVE_COLUMN, 1.0, "D")
+    few = leakage.check_predictive_column(matrix(X), np.arange(2000) < 3)
     assert np.isnan(few["found"]), "too few finds"
 
 
 def test_a_column_that_only_opened_consignments_have_is_named_with_its_channel() -> None:
     frame = tables().consignments.assign(hs_code="851712", description="phones")
     opened = np.arange(ROWS) % 3 == 0
-    assert check_filled_columns(frame, opened, Consignment)["found"] == 0.0
+    assert leakage.check_filled_columns(frame, opened, Consignment)["found"] == 0.0
     told = frame.assign(hs_code=frame["hs_code"].where(opened))
-    row = check_filled_columns(told, opened, Consignment)
-    assert (row["look"], row["where"]) == (FILLED_COLUMN, "hs code in postal")
-    assert float(row["found"]) > BOUNDS[FILLED_COLUMN]
+    row = leakage.check_filled_columns(told, opened, Consignment)
+    assert (row["look"], row["where"]) == (leakage.FILLED_COLUMN, "hs code in postal")
+    assert float(row["found"]) > leakage.BOUNDS[leakage.FILLED_COLUMN]
     # Where the opened are few, a difference as large says less.
     few = np.arange(ROWS) < 2
     rare = frame.assign(hs_code=frame["hs_code"].where(few))
-    assert check_filled_columns(rare, few, Consignment)["found"] < 0.5
+    assert leakage.check_filled_columns(rare, few, Consignment)["found"] < 0.5
