@@ -37,9 +37,7 @@ class Bands(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             what = "there is no traffic to compute the bands from"
             raise BadInput(what, where="later rows", todo="use a longer period")
         falling = np.sort(scores)[::-1]
-        high, elevated = (
-            # Just above the first score that exceeds the share.
-            float(np.nextafter(falling[int(share * len(falling))], 2.0))
-            for share in (HIGH_SHARE, HIGH_SHARE + ELEVATED_SHARE)
-        )
+        shares = HIGH_SHARE, HIGH_SHARE + ELEVATED_SHARE
+        # Just above the first score that exceeds the share.
+        high, elevated = (float(np.nextafter(falling[int(share * len(falling))], 2.0)) for share in shares)
         return cls(high=high, elevated=elevated)

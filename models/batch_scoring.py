@@ -6,6 +6,7 @@ The given consignments count for history, in its order; without outcomes it has 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
@@ -67,10 +68,10 @@ def score_features(
     parameters = build_feature_parameters(bundle, Pseudonyms(BATCH_KEY))
     model = ChunkScorer.from_bundle(bundle, inputs, parameters).model
     options = ComputeOptions(progress=progress)
-    chunks = [
-        (each.X, model.score(each.X, to_frame(each.context.select(["channel"]))["channel"].tolist()))
-        for each in stream_features(inputs, parameters, options=options, wanted=wanted)
-    ]
+    chunks = []
+    for each in stream_features(inputs, parameters, options=options, wanted=wanted):
+        channels = to_frame(each.context.select(["channel"]))["channel"].tolist()
+        chunks.append((each.X, model.score(each.X, channels)))
     X, score = (np.concatenate(each) for each in zip(*chunks, strict=True))
     return ScoredFeatures(X, model.spec, score)
 
@@ -129,11 +130,9 @@ class ChunkScorer:
         )
         if self.columns.reasons:
             declared = list_declared_texts(to_frame(piece.context))
-            explained = (
-                self.model.explain(row, self.columns.reasons, lowering=self.columns.lowering, declared=texts)
-                for row, texts in zip(piece.X, declared, strict=True)
-            )
-            encoded = [msgspec.json.encode(each).decode() for each in explained]
+            explain = partial(self.model.explain, top=self.columns.reasons, lowering=self.columns.lowering)
+            pairs = zip(piece.X, declared, strict=True)
+            encoded = [msgspec.json.encode(explain(row, declared=texts)).decode() for row, texts in pairs]
             result["reasons"] = pd.array(encoded, dtype=TEXT)
         return result
 
@@ -152,9 +151,8 @@ def describe_consignments(frame: pd.DataFrame) -> list[ConsignmentFacts]:
     given = frame.reindex(columns=list(FACT_COLUMNS)).astype(object)
     rows = given.where(given.notna(), None).itertuples(index=False)
     found = []
-    for declared, (departure, destination, origin, weight, value, currency) in zip(
-        list_declared_texts(frame), rows, strict=True
-    ):
+    for declared, row in zip(list_declared_texts(frame), rows, strict=True):
+        departure, destination, origin, weight, value, currency = row
         goods = shorten_text(declared.goods, MAX_GOODS_CHARACTERS) or UNKNOWN
         route = f"{departure or '?'} → {destination or '?'}" if departure or destination else UNKNOWN
         if origin and origin != departure:

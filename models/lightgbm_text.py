@@ -120,10 +120,9 @@ def _split_trees(body: str, sizes: str, where: str) -> Iterator[str]:
 
 def _parse_pairs(lines: str, required: set[str], optional: set[str], where: str) -> dict[str, str]:
     pairs: dict[str, str] = {}
-    known = required | optional
     for line in lines.split("\n"):
         key, equals, value = line.partition("=")
-        if not equals or key in pairs or key not in known:
+        if not equals or key in pairs or key not in required | optional:
             _refuse("a line that is not understood", where, repr(line), "one of the keys of version v4, once")
         pairs[key] = value
     if not pairs.keys() >= required:

@@ -76,10 +76,8 @@ class PromotionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def name_results(self) -> dict[str, str]:
         """Name the result of each rule."""
-        rules = self.rules.items()
-        return {
-            name: name_result(rule["held"], undecided=rule.get("undecided", False)) for name, rule in rules
-        }
+        known = {name: (rule["held"], rule.get("undecided", False)) for name, rule in self.rules.items()}
+        return {name: name_result(held, undecided=undecided) for name, (held, undecided) in known.items()}
 
     def compute_sha256(self) -> str:
         """Compute the SHA-256 of the record, as hexadecimal digits."""
@@ -141,20 +139,16 @@ def verify_chain(records: Sequence[PromotionRecord]) -> None:
     """Verify that the hash chain is valid from the first record on, and that times never go back; `PromotionRefused` if not."""
     before, earliest = GENESIS_SHA256, EARLIEST
     for number, record in enumerate(records, start=1):
+        where = f"record {number} of {record.name}"
         if record.number != number or record.previous_sha256 != before:
-            raise PromotionRefused(
-                "the chain of promotion records is broken",
-                where=f"record {number} of {record.name}",
-                got=f"number {record.number}, previous {record.previous_sha256[:12]}",
-                expected=f"number {number}, previous {before[:12]}",
-                todo="find out who changed the registry before you promote again",
-            )
+            got = f"number {record.number}, previous {record.previous_sha256[:12]}"
+            expected = f"number {number}, previous {before[:12]}"
+            what = "the chain of promotion records is broken"
+            todo = "find out who changed the registry before you promote again"
+            raise PromotionRefused(what, where=where, got=got, expected=expected, todo=todo)
         if record.approved_at < earliest:
-            raise PromotionRefused(
-                "a promotion record is dated before the record that it follows",
-                where=f"record {number} of {record.name}",
-                got=f"{record.approved_at:%Y-%m-%d %H:%M:%S} UTC",
-                expected=f"{earliest:%Y-%m-%d %H:%M:%S} UTC or later",
-                todo="if it is being written now, correct the clock of this machine; else find out who wrote it: a key that has ended may have signed it",
-            )
+            what = "a promotion record is dated before the record that it follows"
+            got, expected = (f"{time:%Y-%m-%d %H:%M:%S} UTC" for time in (record.approved_at, earliest))
+            todo = "if it is being written now, correct the clock of this machine; else find out who wrote it: a key that has ended may have signed it"
+            raise PromotionRefused(what, where=where, got=got, expected=f"{expected} or later", todo=todo)
         before, earliest = record.compute_sha256(), record.approved_at

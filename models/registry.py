@@ -148,9 +148,8 @@ class Registry:
         """Find a version by `models:/NAME/3`, `models:/NAME@champion`, a number or an alias; `BadInput` if there is none."""
         if RUN_ID.fullmatch(run_id := uri.removeprefix("runs:/").partition("/")[0]):
             self.get_run_tags(run_id)
-            raise self._make_refusal(
-                "this is a run, not a version", uri, "npsrisk train --register registers a run as a version"
-            )
+            todo = "npsrisk train --register registers a run as a version"
+            raise self._make_refusal("this is a run, not a version", uri, todo)
         name, chosen = get_model_name(target), uri
         if uri.startswith("models:/"):
             address = uri.removeprefix("models:/")
@@ -243,9 +242,8 @@ class Registry:
             raise _make_overtaken_refusal(record)
         verify_chain([*records[: record.number - 1], record])
         self.write_signatures(signed)
-        self.client.set_registered_model_tag(
-            record.name, f"{record_tags.RECORD_TAG}{record.number:06d}", record.to_json()
-        )
+        tag = f"{record_tags.RECORD_TAG}{record.number:06d}"
+        self.client.set_registered_model_tag(record.name, tag, record.to_json())
         # MLflow cannot compare and write at once.
         if self.list_signed_records(record.name)[-1].record != record:
             raise _make_overtaken_refusal(record)
@@ -321,10 +319,7 @@ class Registry:
             if isinstance(error, PermissionError):
                 what = "a file of the MLflow store cannot be read or written"
                 got = f"{error.strerror}: {error.filename}"
-                todo = (
-                    "correct the permissions (MLflow also writes to a local folder of artifacts when it reads a model), "
-                    "or use an MLflow server"
-                )
+                todo = "correct the permissions (MLflow also writes to a local folder of artifacts when it reads a model), or use an MLflow server"
             raise ServiceFault(what, where=self.where, got=got, todo=todo) from error
 
     def _log_model(self, run_id: str, bundle_dir: Path, bundle: Bundle, example: pd.DataFrame) -> str:
@@ -371,14 +366,11 @@ def _use_address(tracking_uri: str) -> Iterator[None]:
 def require_recorded_champion(champion: ModelVersion | None, records: Sequence[SignedRecord]) -> None:
     """Raise `PromotionRefused` if somebody moved or removed the alias `champion`: the latest record is not about its version."""
     if records and (champion is None or champion.number != records[-1].record.version):
-        promoted = records[-1].record
-        raise PromotionRefused(
-            f"the alias {CHAMPION} was moved without a promotion record",
-            where=promoted.name,
-            got="no version" if champion is None else champion.title,
-            expected=f"version {promoted.version}, of the latest promotion record",
-            todo=f"find out who moved it; npsrisk promote {promoted.version} puts it back, on the record",
-        )
+        promoted, got = records[-1].record, "no version" if champion is None else champion.title
+        what = f"the alias {CHAMPION} was moved without a promotion record"
+        expected = f"version {promoted.version}, of the latest promotion record"
+        todo = f"find out who moved it; npsrisk promote {promoted.version} puts it back, on the record"
+        raise PromotionRefused(what, where=promoted.name, got=got, expected=expected, todo=todo)
 
 
 def _require_registered(what: str, bundle: Bundle, version: ModelVersion, tag: str) -> None:

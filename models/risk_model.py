@@ -29,13 +29,10 @@ class RiskModel:
     def __post_init__(self) -> None:
         for at, (got, expected) in enumerate(zip_longest(self.trees.feature_names, self.spec.names)):
             if got != expected:
-                raise BundleRefused(
-                    "the trees were trained on features other than those of the spec",
-                    where=f"feature {at}",
-                    got=got or "no further feature",
-                    expected=expected or "no further feature",
-                    todo="train the model again",
-                )
+                what = "the trees were trained on features other than those of the spec"
+                got, expected = got or "no further feature", expected or "no further feature"
+                todo = "train the model again"
+                raise BundleRefused(what, where=f"feature {at}", got=got, expected=expected, todo=todo)
 
     def replace_spec(self, installed: Spec) -> "RiskModel":
         """Return the same model with the texts of the installed version's spec."""

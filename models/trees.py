@@ -47,9 +47,8 @@ class Trees:
         out = np.empty(len(X))
         walk_trees(X, self._nodes, out)
         if not np.isfinite(out).all():
-            raise ServiceFault(
-                "the model computed a score that is not a number", todo="roll back to the previous version"
-            )
+            todo = "roll back to the previous version"
+            raise ServiceFault("the model computed a score that is not a number", todo=todo)
         return out
 
     def compute_disagreement(self, X: Rows, parts: int = 5) -> Floats:
@@ -79,14 +78,10 @@ class Trees:
     def _check_rows(self, X: Rows) -> Rows:
         """Convert the rows to the form of the kernels; `BadInput` if their features were computed without fitted parameters."""
         if isinstance(X, UnfittedRows):
-            raise BadInput(
-                "a feature matrix without fitted parameters cannot be scored",
-                where=f"features {X.shape}",
-                got="features computed without fitted parameters",
-                expected="features computed with the fitted parameters of the model",
-                todo="compute them with models.batch_scoring.build_feature_parameters(bundle, pseudonyms), "
-                "or score the table with score_table",
-            )
+            what, got = "a feature matrix without fitted parameters cannot be scored", "features without them"
+            expected = "features computed with the fitted parameters of the model"
+            todo = "compute them with models.batch_scoring.build_feature_parameters, or score the table with score_table"
+            raise BadInput(what, where=f"features {X.shape}", got=got, expected=expected, todo=todo)
         if X.ndim != 2 or X.shape[1] != len(self.feature_names):
             raise ValueError(f"rows of shape {X.shape} for {len(self.feature_names)} features")
         return X if X.dtype == np.float32 and X.flags.carray else np.require(X, np.float32, ("C", "W"))
@@ -156,9 +151,8 @@ def _build_missing_rules(threshold: Floats, decision: Ints) -> NDArray[np.uint8]
 def _snap_tiny_thresholds(threshold: Floats) -> Floats:
     """Move thresholds within `ZERO_THRESHOLD` of zero to its edges, so that tiny values are split like zero."""
     moved = np.where((threshold >= 0) & (threshold < ZERO_THRESHOLD), ZERO_THRESHOLD, threshold)
-    return np.where(
-        (threshold < 0) & (threshold >= -ZERO_THRESHOLD), np.nextafter(-ZERO_THRESHOLD, -1.0), moved
-    )
+    is_tiny = (threshold < 0) & (threshold >= -ZERO_THRESHOLD)
+    return np.where(is_tiny, np.nextafter(-ZERO_THRESHOLD, -1.0), moved)
 
 
 def _compute_expected(tree: Tree) -> float:

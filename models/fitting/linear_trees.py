@@ -41,11 +41,8 @@ def blend_trees(
     boosted: Sequence[tuple[str, float]], stairs: Sequence[tuple[StepFunction, float]] = ()
 ) -> str:
     """Return the model text of a weighted sum of boosted trees, each given as a model text, and of step functions."""
-    trees = [
-        tree._replace(leaf_value=[share * value for value in tree.leaf_value])
-        for text, share in boosted
-        for tree in parse_trees(text, "the trees just grown")[1]
-    ]
+    parsed = [(tree, share) for text, share in boosted for tree in parse_trees(text, "the new trees")[1]]
+    trees = [tree._replace(leaf_value=[share * value for value in tree.leaf_value]) for tree, share in parsed]
     return format_trees(boosted[0][0], [*trees, *(_build_tree(stair, share) for stair, share in stairs)])
 
 

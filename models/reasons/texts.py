@@ -129,11 +129,7 @@ class TextTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.column.get(column, column.replace("_", " ").strip())
 
 
-CODE_NAMES: dict[str, tuple[str, ...]] = {
-    "substance": SUBSTANCE_FAMILIES,
-    "goods": tuple(FAMILIES),
-    "tier": ("1", "2", "3", "4"),
-}
+CODE_NAMES = {"substance": SUBSTANCE_FAMILIES, "goods": tuple(FAMILIES), "tier": tuple("1234")}
 """Names of the codes 1, 2, … of each table, as the features that have them define them."""
 
 

@@ -44,15 +44,9 @@ class Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
 
 def build_statement(subjects: dict[str, str], predicate_type: str, predicate: Any) -> bytes:
     """Build an in-toto statement about subjects, by name and SHA-256, as canonical JSON: sorted keys, no spaces."""
-    return msgspec.json.encode(
-        {
-            "_type": STATEMENT_TYPE,
-            "subject": [{"name": name, "digest": {"sha256": sha256}} for name, sha256 in subjects.items()],
-            "predicateType": predicate_type,
-            "predicate": predicate,
-        },
-        order="sorted",
-    )
+    named = [{"name": name, "digest": {"sha256": sha256}} for name, sha256 in subjects.items()]
+    about = {"predicateType": predicate_type, "predicate": predicate}
+    return msgspec.json.encode({"_type": STATEMENT_TYPE, "subject": named, **about}, order="sorted")
 
 
 def sign_statement(statement: bytes, key: SigningKey) -> Signature:

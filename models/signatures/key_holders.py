@@ -133,11 +133,8 @@ class KeyHolders(Generic[Holder]):
         try:
             replace_file(path, ("\n".join(lines) + "\n").encode(), PUBLIC_MODE)
         except OSError as error:
-            fault, todo = (
-                f"the file of {self.table}s cannot be written",
-                f"run {self.verb} as a user who may write it",
-            )
-            got = error.strerror or type(error).__name__
+            fault = f"the file of {self.table}s cannot be written"
+            got, todo = error.strerror or type(error).__name__, f"run {self.verb} as a user who may write it"
             raise BadSetting(fault, where=str(path), got=got, todo=todo) from error
 
 

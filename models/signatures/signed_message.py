@@ -30,9 +30,8 @@ class SignedMessage(NamedTuple):
 def build_message_statement(message: AnyMessage) -> bytes:
     """Build what is signed: the document, and its digest."""
     document = encode_message(message)
-    return build_statement(
-        {message.message_id: sha256(document).hexdigest()}, PREDICATE_TYPE, msgspec.json.decode(document)
-    )
+    subjects = {message.message_id: sha256(document).hexdigest()}
+    return build_statement(subjects, PREDICATE_TYPE, msgspec.json.decode(document))
 
 
 def decode_statement(statement: bytes) -> AnyMessage:
@@ -58,19 +57,13 @@ def read_signed_message(data: bytes, partners: Partners, now: datetime, where: s
     except (PromotionRefused, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         reason = error.got if isinstance(error, PromotionRefused) else str(error)
         raise MessageFault("not a signed message", where=where, got=reason) from None
-    if (
-        envelope.payload_type != PAYLOAD_TYPE
-        or len(envelope.signatures) > MAX_SIGNATURES
-        or build_message_statement(message) != envelope.payload
-    ):
+    is_plain = envelope.payload_type == PAYLOAD_TYPE and len(envelope.signatures) <= MAX_SIGNATURES
+    if not is_plain or build_message_statement(message) != envelope.payload:
         raise MessageFault("the statement is not that of its message", where=where)
     if message.author not in partners.find_signers(envelope.payload, envelope.signatures, now):
-        raise MessageFault(
-            "no signature of its author holds",
-            where=where or partners.where,
-            got=f"author {message.author}",
-            expected=f"a signature by {', '.join(partners.list_names()) or 'a partner; there is none yet'}",
-            todo="add the author's public key with npsrisk exchange trust, if you know it from a safe source",
-        )
+        what, where = "no signature of its author holds", where or partners.where
+        expected = f"a signature by {', '.join(partners.list_names()) or 'a partner; there is none yet'}"
+        todo = "add the author's public key with npsrisk exchange trust, if you know it from a safe source"
+        raise MessageFault(what, where=where, got=f"author {message.author}", expected=expected, todo=todo)
     check_message(message, now)
     return SignedMessage(message, msgspec.json.encode(envelope, order="sorted"))

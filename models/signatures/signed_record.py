@@ -84,13 +84,11 @@ def verify_signed_chain(records: Sequence[SignedRecord], approvers: Approvers) -
     verify_chain([each.record for each in records])
     for each in records:
         if not each.list_signers(approvers):
-            raise PromotionRefused(
-                "no approver signed this promotion record, or it was changed",
-                where=each.record.title,
-                got=f"{len(each.signatures)} signatures, none of which holds",
-                expected=f"the signature of an approver in {approvers.where}",
-                todo="find out who changed the registry; an approver who has left stays in the file, with `until`",
-            )
+            what, where = "no approver signed this promotion record, or it was changed", each.record.title
+            got = f"{len(each.signatures)} signatures, none of which holds"
+            expected = f"the signature of an approver in {approvers.where}"
+            todo = "find out who changed the registry; an approver who left stays in the file, with `until`"
+            raise PromotionRefused(what, where=where, got=got, expected=expected, todo=todo)
 
 
 def find_approval(
@@ -105,16 +103,12 @@ def find_approval(
         raise PromotionRefused(what, where=where, got=other.name, expected=name, todo=todo)
     found = next((each for each in reversed(records) if each.record.version == version), None)
     if found is None:
-        raise PromotionRefused(
-            "this version was never promoted", where=f"version {version}", todo="run npsrisk promote first"
-        )
+        what, todo = "this version was never promoted", "run npsrisk promote first"
+        raise PromotionRefused(what, where=f"version {version}", todo=todo)
     if found.record.bundle_sha256 != bundle_sha256:
-        raise PromotionRefused(
-            "the bundle is not the one that was approved",
-            where=f"version {version}",
-            got=bundle_sha256[:12],
-            expected=found.record.bundle_sha256[:12],
-            todo="restore the artifact, or train and promote again",
-        )
+        got, expected = bundle_sha256[:12], found.record.bundle_sha256[:12]
+        what, where = "the bundle is not the one that was approved", f"version {version}"
+        todo = "restore the artifact, or train and promote again"
+        raise PromotionRefused(what, where=where, got=got, expected=expected, todo=todo)
     found.require_approval(approvers)
     return found
