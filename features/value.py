@@ -70,13 +70,9 @@ class ValueFeatures:
         sums = _sum_items(c.items) if c.items else _NO_ITEMS
         declared = _get_declared_value(c, sums)
         measures = _compute_measures(c, self._rates, declared)
-        return _VALUE.arrange(
-            {
-                **_describe_amounts(c, declared, measures),
-                **self._compute_deviations(measures, forms.hs[:HEADING_DIGITS]),
-                **_describe_items(c, sums, declared),
-            }
-        )
+        values = _describe_amounts(c, declared, measures)
+        values |= self._compute_deviations(measures, forms.hs[:HEADING_DIGITS])
+        return _VALUE.arrange(values | _describe_items(c, sums, declared))
 
     def _compute_deviations(self, measures: ValueMeasures, heading: str) -> Values:
         """Compute the deviation of each measure's logarithm from the norm of its product, in standard deviations."""
@@ -194,11 +190,8 @@ def fit_norms(consignments: Iterable[Consignment], rates: ExchangeRates) -> dict
             if amount > 0.0:
                 where = f"{name}|{WEIGHT_UNIT if name == 'weight_per_piece' else unit}|"
                 _add_amount(sums, where, get_goods_hs(c), log(amount))
-    return {
-        where: _compute_mean_and_spread(*total)
-        for where, total in sorted(sums.items())
-        if _is_enough(where, total)
-    }
+    enough = [(where, total) for where, total in sorted(sums.items()) if _is_enough(where, total)]
+    return {where: _compute_mean_and_spread(*total) for where, total in enough}
 
 
 def _add_amount(sums: dict[str, list[float]], where: str, hs: str, amount: float) -> None:

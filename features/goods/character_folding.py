@@ -138,13 +138,8 @@ def _drop_accents(char: str) -> str:
 
 def _encode_entry(char: str, lookalike: bool) -> int:
     kind = _classify(char)
-    symbol = _choose_symbol(char, kind) << kernels.SYMBOL_AT
-    return (
-        ord(char) & kernels.CODE_MASK
-        | (kind << kernels.KIND_AT)
-        | symbol
-        | (kernels.LOOKALIKE if lookalike else 0)
-    )
+    symbol, mark = _choose_symbol(char, kind) << kernels.SYMBOL_AT, kernels.LOOKALIKE if lookalike else 0
+    return ord(char) & kernels.CODE_MASK | (kind << kernels.KIND_AT) | symbol | mark
 
 
 def _classify(char: str) -> int:

@@ -638,12 +638,8 @@ def _fill_combined(families: Array, known: Int, friends: Array, row: Array) -> N
     named = row[NAMES_SPECIFIC] + row[NAMES_CLASS] + row[NAMES_MEDICINE]
     shaped = chemistry >= 2 or (chemistry >= 1 and locants >= 1) or row[CAS_NUMBERS] >= 1
     row[UNKNOWN_CHEMICAL] = shaped and named == 0
-    supported = (
-        row[POWDER_WORDS] + row[CRYSTAL_WORDS] > 0
-        or known & CHEMICAL != 0
-        or chemistry + locants > 0
-        or row[CAS_NUMBERS] > 0
-    )
+    chemical = known & CHEMICAL != 0 or chemistry + locants > 0 or row[CAS_NUMBERS] > 0
+    supported = chemical or row[POWDER_WORDS] + row[CRYSTAL_WORDS] > 0
     row[CONTEXT_SUPPORTED] = supported and row[NAMES_CONTEXT] > 0
 
 

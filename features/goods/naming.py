@@ -20,10 +20,7 @@ CONTACT_DETAILS = re.compile(r"\S*@\S+|(?:\+|\b0)\d[\d\s()/-]{6,}\d")
 """E-mail addresses and telephone numbers, which a text may hold. CAS numbers begin with neither + nor 0."""
 REMOVED = "…"
 
-_TIER_FEATURES = {
-    "context_supported": kernel.CONTEXT,
-    **{f"names_{name}": tier for name, tier in TIERS.items()},
-}
+_TIER_FEATURES = {"context_supported": kernel.CONTEXT} | {f"names_{name}": at for name, at in TIERS.items()}
 Hits = NDArray[np.int32]
 
 

@@ -396,10 +396,8 @@ def _append_outcomes(outcomes: ordering.Outcomes, waiting: Rows) -> ordering.Out
     """Add the outcomes that wait to those of a table."""
     if not len(waiting):
         return outcomes
-    names = [
-        ordering.to_arrow_strings(outcomes.consignment_id),
-        pa.array([""] * len(waiting), pa.large_string()),
-    ]
+    nameless = pa.array([""] * len(waiting), pa.large_string())
+    names = [ordering.to_arrow_strings(outcomes.consignment_id), nameless]
     sequence = _fill_missing(outcomes.sequence, len(outcomes.result), NO_SEQUENCE)
     return ordering.Outcomes(
         consignment_id=pa.concat_arrays(names),
