@@ -36,7 +36,6 @@ from consignments.validation import (
     refuse_missing_columns,
     refuse_rejects,
     to_frame,
-    write_rejects,
 )
 from consignments.workers import pause_garbage_collection
 
@@ -65,17 +64,13 @@ class Table:
         return to_frame(self.rows)
 
 
-def read_table(
-    path: Path | str, record: type[msgspec.Struct], *, rejects: Path | None = None, strict: bool = False
-) -> Table:
+def read_table(path: Path | str, record: type[msgspec.Struct], *, strict: bool = False) -> Table:
     """Read and check a table: a `.csv`, `.parquet` or `.jsonl` file, or a directory of Parquet files.
 
-    A consignment type with declared columns reads those too. The file `rejects` is replaced by the invalid rows with their
-    reasons. Raise `FileFault` if the table cannot be used as a whole, or if it is read strictly and any row is invalid.
+    A consignment type with declared columns reads those too. Raise `FileFault` if the table cannot be used as a whole, or if it is
+    read strictly and any row is invalid.
     """
     table = _check_table(read_files(Path(path)), record)
-    if rejects is not None:
-        write_rejects(table.rejects, rejects)
     if strict:
         refuse_rejects(table.rejects)
     return table

@@ -409,8 +409,10 @@ def _build_rejects(
     hidden = {field.name for field in fields if field.personal or field.kind == "items"}
     bad = np.flatnonzero(combine_masks((fault.rows for fault in faults), len(part.table)))
     for begin in range(0, len(bad), REJECT_ROWS):
-        rows = bad[begin : begin + REJECT_ROWS]
-        for row, given in zip(rows.tolist(), _list_rows(part.table.take(rows)), strict=True):
+        taken = part.table.take(bad[begin : begin + REJECT_ROWS])
+        columns = [[_show_value(value) for value in column] for column in taken.columns]
+        for row, *values in zip(bad[begin : begin + REJECT_ROWS].tolist(), *columns, strict=True):
+            given = dict(zip(taken.column_names, values, strict=True))
             mine = [fault for fault in faults if fault.rows[row]]
             shown = [fault.text + _format_shown_value(given, fault.column, hidden) for fault in mine]
             original = {name: value for name, value in given.items() if value is not None}
@@ -439,13 +441,8 @@ def _limit_rejects(rejects: Iterable[Reject], where: str) -> Iterator[Reject]:
         yield reject
 
 
-def _list_rows(table: Any) -> list[dict[str, Any]]:
-    """Convert rows as they were given to values; a text that is not UTF-8 is shown with replaced bytes."""
-    columns = [[_show_value(value) for value in column] for column in table.columns]
-    return [dict(zip(table.column_names, row, strict=True)) for row in zip(*columns, strict=True)]
-
-
 def _show_value(value: Any) -> Any:
+    """Convert a value as it was given; a text that is not UTF-8 is shown with replaced bytes."""
     try:
         return value.as_py()
     except UnicodeDecodeError:

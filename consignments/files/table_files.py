@@ -84,10 +84,14 @@ def read_files(path: Path) -> RawTable | ParquetTable:
 def _read_csv(path: Path) -> RawTable:
     ends_in_line = _scan_text(path)
     names, delimiter = _read_csv_header(path)
-    bad: list[arrow_csv.InvalidRow] = []
+    bad: dict[int, Reject] = {}
 
     def skip(row: arrow_csv.InvalidRow) -> str:
-        bad.append(row)
+        number = row.number - 1  # the header is a row, too
+        reason = f"{row.actual_columns} values, expected {row.expected_columns}"
+        if "\n" in row.text.strip():
+            reason += "; a value has a line break: check for a missing closing quote"
+        bad[number] = Reject(f"{path.name} row {number}", "", "", reason, row.text)
         return "skip"
 
     try:
@@ -111,21 +115,18 @@ def _read_csv(path: Path) -> RawTable:
                 todo="check for a missing closing quote",
             ) from error
         raise
-    numbers = np.setdiff1d(np.arange(len(table) + len(bad)) + 1, [row.number - 1 for row in bad])
-    last = int(numbers[-1]) if len(numbers) else 0
-    if bad and bad[-1].number - 1 > last and not ends_in_line:
-        raise FileFault(
-            TRUNCATED_FILE, where=f"{path} row {bad[-1].number - 1}", todo="copy the whole file again"
-        )
+    numbers = np.setdiff1d(np.arange(len(table) + len(bad)) + 1, list(bad))
+    last, last_bad = int(numbers[-1]) if len(numbers) else 0, max(bad, default=0)
+    if last_bad > last and not ends_in_line:
+        raise FileFault(TRUNCATED_FILE, where=f"{path} row {last_bad}", todo="copy the whole file again")
     if len(table) and _has_open_quote(path, table.column(table.num_columns - 1)[-1].as_py(), delimiter):
         raise FileFault(
             "an opening quote has no closing quote: the file is truncated, or a quote is missing",
             where=f"{path} row {last}",
             todo="copy the whole file again, or close the quote",
         )
-    rejects = [_build_csv_reject(path, row) for row in bad]
     table = _replace_texts(table, QUOTED_FORMULA, r"\1")
-    return RawTable(path.name, (TablePart(table, path.name, "row", numbers),), tuple(rejects))
+    return RawTable(path.name, (TablePart(table, path.name, "row", numbers),), tuple(bad.values()))
 
 
 def quote_formulas(table: Any) -> Any:
@@ -141,13 +142,6 @@ def _replace_texts(table: Any, pattern: str, replacement: str) -> Any:
                 changed = pc.replace_substring_regex(values, pattern, replacement)
                 table = table.set_column(place, column, changed)
     return table
-
-
-def _build_csv_reject(path: Path, row: arrow_csv.InvalidRow) -> Reject:
-    reason = f"{row.actual_columns} values, expected {row.expected_columns}"
-    if "\n" in row.text.strip():
-        reason += "; a value has a line break: check for a missing closing quote"
-    return Reject(f"{path.name} row {row.number - 1}", "", "", reason, row.text)
 
 
 def _read_csv_header(path: Path) -> tuple[list[str], str]:

@@ -105,8 +105,8 @@ def detect_kind(content: bytes, mappings: Sequence[MessageMapping] = ()) -> Mess
         return _detect_text(unwrap_interchange(start))
     if start[0] == "<" and root is None:
         return MessageKind("XML", reader="kinds:refuse_unknown")
-    found = find_tested_kind(head) or kind
-    if found is not None:
+    tested = (each for each in list_kinds() if _passes_test(head, text, each))
+    if (found := next(tested, kind)) is not None:
         return found
     if root is not None:
         raise _build_unknown_fault(f"root element {root[1][:60]!r}")
@@ -117,15 +117,10 @@ def detect_kind(content: bytes, mappings: Sequence[MessageMapping] = ()) -> Mess
     return _detect_text(text)
 
 
-def find_tested_kind(head: bytes) -> MessageKind | None:
-    """Find the first kind whose pattern stands in the beginning of a message, or whose test it passes."""
-    text = decode_head(head)
-    for kind in list_kinds():
-        if kind.pattern and re.search(kind.pattern, text):
-            return kind
-        if kind.test and _load_function(kind.test)(head):
-            return kind
-    return None
+def _passes_test(head: bytes, text: str, kind: MessageKind) -> bool:
+    if kind.pattern:
+        return re.search(kind.pattern, text) is not None
+    return bool(kind.test and _load_function(kind.test)(head))
 
 
 def refuse_unknown(content: bytes, context: MessageContext) -> Iterator[Parsed]:
