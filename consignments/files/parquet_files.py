@@ -1,4 +1,4 @@
-"""Parquet tables, one file or a directory of files, read whole or in chunks."""
+"""Parquet tables, one file or a directory of files, read whole or in chunks, within limits: a small hostile file cannot use up memory."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,19 +10,14 @@ from urllib.parse import unquote
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as parquet
 
 from consignments.columns import TEXT, get_type_family, normalize_array
 from consignments.errors import FileFault, Reject, name_file
 from consignments.files.file_listing import is_hidden, list_table_files
 from consignments.files.part_manifest import MANIFEST_NAME, check_parts
-from consignments.files.raw_tables import (
-    READABLE_FORMATS,
-    TablePart,
-    limit_expansion,
-    refuse_bad_columns,
-    refuse_long_texts,
-)
+from consignments.files.raw_tables import READABLE_FORMATS, TablePart, refuse_bad_columns
 from consignments.timestamps import to_datetime
 
 PARQUET_SUFFIX = ".parquet"
@@ -30,6 +25,13 @@ PARQUET_BUFFER_BYTES = 1 << 20
 """Bytes of a Parquet column read at a time."""
 READ_ROWS = 20_000
 """Rows of a whole table read at a time."""
+MAX_TEXT_BYTES = 100_000
+"""Maximum length of one text in a dictionary of a Parquet file; a chunk of 10,000 rows then has at most a gigabyte of it."""
+MAX_TABLE_BYTES = 1 << 33
+"""Maximum size in memory of a Parquet table that is read whole."""
+MAX_EXPANSION = 1_000
+MIN_EXPANDED_BYTES = 1 << 29
+"""A Parquet table that expands by more than this factor, to more than these bytes, repeats long texts in every row."""
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -134,7 +136,7 @@ class ParquetTable:
     def parts(self) -> Iterator[TablePart]:
         """Read the whole table, unless it is too large for the memory."""
         size = sum(file.path.stat().st_size for file in self.files)
-        return limit_expansion(self.read_parts(READ_ROWS), size, self.name)
+        return _limit_expansion(self.read_parts(READ_ROWS), size, self.name)
 
     @classmethod
     def open(cls, path: Path) -> "ParquetTable":
@@ -142,7 +144,7 @@ class ParquetTable:
         files, empty = _list_parquet_files(path), []
         for each in files:
             with each.open() as file:
-                refuse_long_texts(each.path, file.metadata, each.name)
+                _refuse_long_texts(each.path, file.metadata, each.name)
                 empty.append(each.build_part(file.schema_arrow.empty_table(), 0))
                 each.rows = file.metadata.num_rows
         for part in empty[1:]:
@@ -198,3 +200,47 @@ def _refuse_other_schema(first: TablePart, other: TablePart) -> None:
                 expected=f"{pair[0]}, as in {first.name}",
                 todo="a folder is read as one table: write all its files with the same schema, or name one file",
             )
+
+
+def _refuse_long_texts(path: Path, metadata: Any, where: str) -> None:
+    """Raise `FileFault` if a dictionary of a Parquet file has a text that is too long.
+
+    A text in a dictionary is stored once and may stand in each row, so a file of some kilobytes can need a hundred gigabytes.
+    Only dictionaries large enough to hold such a text are read.
+    """
+    for group in range(metadata.num_row_groups):
+        for column in map(metadata.row_group(group).column, range(metadata.num_columns)):
+            if column.physical_type == "BYTE_ARRAY" and column.total_uncompressed_size > MAX_TEXT_BYTES:
+                _refuse_long_dictionary(path, group, column.path_in_schema, where)
+
+
+def _limit_expansion(parts: Iterable[TablePart], file_bytes: int, where: str) -> Iterator[TablePart]:
+    """Yield the parts of a Parquet table; raise `FileFault` if they become too large in memory."""
+    limit = min(MAX_TABLE_BYTES, max(MIN_EXPANDED_BYTES, MAX_EXPANSION * file_bytes))
+    size = 0
+    for part in parts:
+        size += part.table.nbytes
+        if size > limit:
+            raise FileFault(
+                "the table is too large in memory",
+                where=where,
+                got=f"more than {limit:,} bytes",
+                expected=f"at most {MAX_TABLE_BYTES:,}, and at most {MAX_EXPANSION:,} times the size of the file",
+                todo="split it, and shorten or drop long texts that repeat",
+            )
+        yield part
+
+
+def _refuse_long_dictionary(path: Path, group: int, name: str, where: str) -> None:
+    with parquet.ParquetFile(path, read_dictionary=[name]) as file:
+        batch = next(file.iter_batches(1, row_groups=[group], columns=[name], use_threads=False), None)
+        texts = None if batch is None else getattr(batch.column(0), "dictionary", None)
+        longest = 0 if texts is None or not len(texts) else pc.max(pc.binary_length(texts)).as_py() or 0
+    if longest > MAX_TEXT_BYTES:
+        raise FileFault(
+            "a text is too long",
+            where=f"{where}, column {name}",
+            got=f"{longest:,} bytes",
+            expected=f"at most {MAX_TEXT_BYTES:,}",
+            todo="shorten or drop the text",
+        )

@@ -7,11 +7,11 @@ row is truncated. Because an unknown number of rows is missing, it is refused as
 import codecs
 import csv
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from itertools import chain, islice
+from itertools import chain, count, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 import numpy as np
@@ -22,18 +22,15 @@ import pyarrow.csv as arrow_csv
 from consignments.columns import TEXT, get_type_family, to_arrow
 from consignments.errors import FileFault, Reject, explain_failure
 from consignments.files.parquet_files import ParquetTable
-from consignments.files.raw_tables import (
-    MAX_TEXT_FILE_BYTES,
-    READABLE_FORMATS,
-    RawTable,
-    TablePart,
-    read_lines,
-    refuse_bad_columns,
-)
+from consignments.files.raw_tables import READABLE_FORMATS, RawTable, TablePart, refuse_bad_columns
 from consignments.workers import pause_garbage_collection
 
 SCAN_BYTES = 1 << 20
 MAX_REJECTED_BYTES = 1_000
+MAX_LINE_BYTES = 1 << 24
+"""Maximum length of a line of JSON Lines; in CSV a row has the same limit."""
+MAX_TEXT_FILE_BYTES = 1 << 32
+"""Maximum size of a CSV or JSON Lines file, which is read whole. Parquet is read in chunks."""
 CSV_BLOCK_BYTES = 1 << 24
 """Block size for CSV files; a row must fit into one block."""
 JSON_CHUNK_ROWS = 500
@@ -199,7 +196,7 @@ def _read_jsonl(path: Path) -> RawTable:
     rejects: list[Reject] = []
     last = 0
     with path.open("rb") as file, pause_garbage_collection():
-        lines = enumerate(read_lines(file, str(path)), start=1)
+        lines = _read_lines(file, str(path))
         while chunk := list(islice(lines, JSON_CHUNK_ROWS)):
             rows: dict[int, dict[str, Any]] = {}
             for last, line in chunk:
@@ -224,6 +221,22 @@ def _read_jsonl(path: Path) -> RawTable:
         numbers = np.concatenate([part.numbers for part in parts])
         parts = [TablePart(whole, path.name, "line", numbers)]
     return RawTable(path.name, tuple(parts), tuple(rejects))
+
+
+def _read_lines(file: BinaryIO, where: str) -> Iterator[tuple[int, bytes]]:
+    """Read the lines of a file with their numbers; raise `FileFault` at one that is too long."""
+    for number in count(1):
+        line = file.readline(MAX_LINE_BYTES + 1)
+        if len(line) > MAX_LINE_BYTES:
+            raise FileFault(
+                f"a line is longer than {MAX_LINE_BYTES >> 20} MB",
+                where=f"{where} line {number}",
+                expected="JSON Lines: one object per line",
+                todo="split or drop the line",
+            )
+        if not line:
+            return
+        yield number, line
 
 
 def _build_json_reject(place: str, line: bytes, error: Exception) -> Reject:

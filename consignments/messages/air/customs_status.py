@@ -11,8 +11,7 @@ from datetime import datetime
 
 from consignments.errors import MessageFault
 from consignments.messages.air.cargo_imp import read_lines
-from consignments.messages.air.cargo_xml import read_message
-from consignments.messages.air.elements import Values
+from consignments.messages.air.cargo_xml import Values, read_message
 from consignments.messages.air.waybills import clean_identifier, read_waybill_number
 from consignments.messages.configuration import load_codes
 from consignments.messages.content.values import MONTHS, Doubts, complete_moment, parse_time

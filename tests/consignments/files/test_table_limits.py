@@ -10,7 +10,7 @@ import pytest
 
 from consignments import validation
 from consignments.errors import FileFault
-from consignments.files import raw_tables, table_files
+from consignments.files import parquet_files, raw_tables, table_files
 from consignments.files.parquet_files import ParquetTable
 from consignments.files.table_files import read_files
 from consignments.records import Consignment
@@ -54,7 +54,7 @@ def test_a_line_nested_too_deeply_is_rejected_and_the_others_are_read(tmp_path: 
 def test_long_lines_and_large_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "long.jsonl"
     path.write_text('{"a":1}\n{"a":"' + "x" * 100 + '"}\n')
-    monkeypatch.setattr(raw_tables, "MAX_LINE_BYTES", 50)
+    monkeypatch.setattr(table_files, "MAX_LINE_BYTES", 50)
     with pytest.raises(FileFault, match="line 2: a line is longer"):
         read_files(path)
     monkeypatch.setattr(table_files, "MAX_TEXT_FILE_BYTES", 50)
@@ -87,8 +87,8 @@ def write_bomb(path: Path, identifiers: list[str]) -> None:
 def test_a_small_parquet_file_that_expands_to_gigabytes_is_refused_while_it_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(raw_tables, "MIN_EXPANDED_BYTES", 1 << 24)
-    monkeypatch.setattr(raw_tables, "MAX_EXPANSION", 10)
+    monkeypatch.setattr(parquet_files, "MIN_EXPANDED_BYTES", 1 << 24)
+    monkeypatch.setattr(parquet_files, "MAX_EXPANSION", 10)
     write_bomb(tmp_path / "bomb.parquet", [f"C{number}" for number in range(10_000)])
     told = r"bomb.parquet: the table is too large in memory; got more than 16,777,216"
     with pytest.raises(FileFault, match=told):
