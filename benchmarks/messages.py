@@ -85,7 +85,7 @@ def link_all(results: "Sequence[BatchResult]") -> "list[Version]":
         spool.add_result(result)
     link_entries(spool)
     rows = list(spool.rows.values())
-    spool.close(remove=True)
+    spool.remove()
     return rows
 
 

@@ -89,13 +89,13 @@ def read(
         more = f", and {report.rejected - 1:,} more" if report.rejected > 1 else ""
         got = f"{report.rejected:,} of {given:,} messages rejected ({first.place}: {first.reason}{more})"
         see = "add --rejects FILE to see" if rejects is None else f"see {rejects} for"
-        spool.close(remove=True)
+        spool.remove()
         raise FileFault(what, got=got, todo=f"{see} each message and its reason")
     complete = partial(complete_office, office=office, table=table)
     write_chunks(build_table(spool, linker, report, complete), out)
     if events is not None:
         write_table(build_frame(states, StateRow), events)
-    spool.close(remove=True)
+    spool.remove()
     if report.consignments:
         text = f"Read {report.consignments:,} consignments from {report.messages:,} messages -> {out}"
     else:

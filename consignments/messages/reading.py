@@ -365,10 +365,10 @@ def read_entries(
         tuple(each for each in entries if not isinstance(each, StateRow)),
         tuple(resolve_states(each for each in entries if isinstance(each, StateRow))),
         tuple(spool.read_rejects()),
-        tuple(spool.read_counts("ignored")),
-        (*spool.read_counts("note"), *repeated),
+        tuple(sorted(spool.read_counts("ignored"))),
+        (*sorted(spool.read_counts("note")), *repeated),
     )
-    spool.close(remove=True)
+    spool.remove()
     return found
 
 

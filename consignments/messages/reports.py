@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from consignments.columns import INTEGER, TEXT
 from consignments.messages.linking import Linker
 from consignments.messages.parsed import EXTRA_COLUMNS, StateRow
-from consignments.messages.spool import Spool, Topic
+from consignments.messages.spool import Spool
 from consignments.records import Consignment, get_fields
 from consignments.tables import build_rows
 from consignments.validation import SEQUENCE
@@ -104,20 +104,16 @@ def _list_counts(lead: str, counts: dict[str, int]) -> list[str]:
 
 def start_report(spool: Spool, linker: Linker, states: list[StateRow]) -> MessageReport:
     """Begin the report with all that is known before the table is written."""
-
-    def count(topic: Topic) -> dict[str, int]:
-        return dict(Counter(spool.read_counts(topic)).most_common())
-
     reasons = Counter(reject.reason.split(";")[0] for reject in spool.read_rejects())
     return MessageReport(
-        kinds=count("kind"),
+        kinds=spool.read_counts("kind"),
         repeats=linker.repeats,
         changes=dict(linker.changes),
         states=dict(Counter(str(state.state) for state in states).most_common()),
-        ignored=count("ignored"),
+        ignored=spool.read_counts("ignored"),
         rejected=reasons.total(),
         reasons=dict(reasons.most_common()),
-        notes=count("note"),
+        notes=spool.read_counts("note"),
     )
 
 

@@ -128,11 +128,11 @@ class Spool:
             yield from batch.rejects
 
     def read_counts(self, topic: Topic) -> dict[str, int]:
-        """Read the numbers of messages by kind, of ignored ones by reason, or of notes."""
+        """Read the numbers of messages by kind, of ignored ones by reason, or of notes; most frequent first, then by name."""
         found = Counter[str]()
         for batch in self.read_batches():
             found.update({name: number for (about, name), number in batch.counts.items() if about == topic})
-        return dict(sorted(found.items()))
+        return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
 
     def count_entries(self) -> int:
         """Count entries."""
@@ -142,9 +142,9 @@ class Spool:
         """Iterate over rows, apart from other statements."""
         return self._connection.cursor().execute(f"SELECT {what}")
 
-    def close(self, *, remove: bool) -> None:
-        """Close the file; a run that is done removes it."""
+    def remove(self) -> None:
+        """Close the file and remove it, because the run is done."""
         self._connection.close()
-        if remove and self.path is not None:
+        if self.path is not None:
             for suffix in ("", "-wal", "-shm", "-journal"):
                 self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)

@@ -119,7 +119,7 @@ def fill(folder: Path, *sources: Path, run_id: str = "run 1") -> tuple[int, list
         fill_spool(sources, spool, ReadOptions())
         return spool.count_entries(), list(spool.read_rejects()), spool.read_counts("kind")
     finally:
-        spool.close(remove=False)
+        spool._connection.close()
 
 
 def test_a_stopped_run_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

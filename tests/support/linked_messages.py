@@ -120,7 +120,7 @@ def read_final(messages: Sequence[Message]) -> dict[str, dict[str, Any]]:
         spool.add_result(parse_messages([RawMessage(f"m{place}", message.content)], options))
     link_entries(spool)
     rows = [row.record for row in spool.rows.values()]
-    spool.close(remove=True)
+    spool.remove()
     return select_final(rows)
 
 

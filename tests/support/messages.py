@@ -75,11 +75,11 @@ def read_messages(
         tuple(row.extras for row in rows),
         tuple(states),
         tuple(spool.read_rejects()),
-        tuple(spool.read_counts("ignored")),
-        tuple(spool.read_counts("note")),
+        tuple(sorted(spool.read_counts("ignored"))),
+        tuple(sorted(spool.read_counts("note"))),
         linker.repeats,
     )
-    spool.close(remove=True)
+    spool.remove()
     return found
 
 

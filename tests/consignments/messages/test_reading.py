@@ -32,7 +32,7 @@ def list_records(result: BatchResult) -> list[Consignment]:
     spool = Spool(None)
     spool.add_result(result)
     found = [each.record for each in spool.read_entries() if isinstance(each, Version)]
-    spool.close(remove=True)
+    spool.remove()
     return found
 
 
