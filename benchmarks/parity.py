@@ -18,7 +18,8 @@ import msgspec
 
 from benchmarks.deployed import SimulatedStream, deploy, grow, make_world
 from benchmarks.script import NPSRISK, format_table, parse_options
-from consignments.tables import to_outcomes
+from consignments.records import Outcome
+from consignments.tables import to_records
 from consignments.timestamps import to_us
 from features.batch import build_arrival_events, build_outcome_events
 from features.history.ordering import ARRIVAL, OUTCOME, order_events
@@ -72,7 +73,7 @@ async def live(settings: Settings, world: SimulatedStream, rows: int) -> None:
     """Process everything in the order of history with a service."""
     arrived, outcomes = world.records[:rows], world.tables.outcomes
     assert outcomes is not None
-    results, now_us = to_outcomes(outcomes), 0
+    results, now_us = to_records(outcomes, Outcome), 0
     events = order_events(
         build_arrival_events(world.tables.consignments.head(rows)), build_outcome_events(outcomes)
     )

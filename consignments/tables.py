@@ -22,7 +22,7 @@ from consignments.files.parquet_files import ParquetTable
 from consignments.files.raw_tables import RawTable, TablePart, refuse_bad_columns
 from consignments.files.table_files import read_files
 from consignments.files.table_writers import write_chunks, write_table
-from consignments.records import Alert, Consignment, Field, LogColumns, Outcome, ScoreRow, get_fields
+from consignments.records import Consignment, Field, LogColumns, ScoreRow, get_fields
 from consignments.timestamps import EPOCH, NO_TIME, get_time_column_us
 from consignments.validation import (
     CANCELLED_SEQUENCE,
@@ -196,35 +196,21 @@ def to_consignments(rows: pd.DataFrame | pa.Table, record: type[ConsignmentT]) -
     return to_records(rows, record)
 
 
-def iterate_consignments(table: pa.Table, record: type[ConsignmentT]) -> Iterator[ConsignmentT]:
-    """Yield the rows of a checked table as consignments, of which some are in memory at a time."""
-    for begin in range(0, len(table), RECORD_ROWS):
-        yield from to_consignments(table.slice(begin, RECORD_ROWS), record)
-
-
-def to_outcomes(frame: pd.DataFrame) -> list[Outcome]:
-    """Convert rows of a checked frame to outcomes."""
-    return to_records(frame, Outcome)
-
-
-def to_alerts(frame: pd.DataFrame) -> list[Alert]:
-    """Convert rows of a checked frame to alerts."""
-    return to_records(frame, Alert)
-
-
+@pause_garbage_collection()
 def to_records(rows: pd.DataFrame | pa.Table, record: type[RecordT]) -> list[RecordT]:
     """Convert rows of a checked frame, or of an Arrow table in canonical form, to records.
 
     Missing values and missing columns become None.
     """
-    table = rows if isinstance(rows, pa.Table) else to_arrow_rows(rows, record)
-    records: list[RecordT] = []
-    with pause_garbage_collection():
-        columns = [(each, normalize_array(table.column(each.name))) for each in get_fields(record)]
-        for start in range(0, len(table), RECORD_ROWS):
-            values = [_convert_values(column.slice(start, RECORD_ROWS), each) for each, column in columns]
-            records += map(record, *values)
-    return records
+    return list(iterate_records(rows if isinstance(rows, pa.Table) else to_arrow_rows(rows, record), record))
+
+
+def iterate_records(table: pa.Table, record: type[RecordT]) -> Iterator[RecordT]:
+    """Yield the rows of an Arrow table in canonical form as records, of which some are in memory at a time."""
+    columns = [(each, normalize_array(table.column(each.name))) for each in get_fields(record)]
+    for start in range(0, len(table), RECORD_ROWS):
+        values = [_convert_values(column.slice(start, RECORD_ROWS), each) for each, column in columns]
+        yield from map(record, *values)
 
 
 def to_arrow_rows(frame: pd.DataFrame, record: type[msgspec.Struct]) -> pa.Table:

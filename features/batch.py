@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from consignments.columns import adopt_spellings, normalize_array, normalize_column, unify_spellings
 from consignments.errors import BadInput
 from consignments.records import Alert, Consignment, FieldKind, Outcome, get_fields
-from consignments.tables import to_alerts
+from consignments.tables import to_records
 from consignments.timestamps import get_time_column_us
 from consignments.validation import CANCELLED_SEQUENCE, SEQUENCE
 from consignments.visibility import compute_known_us, compute_visible_us
@@ -251,5 +251,5 @@ def select_alerts(frame: pd.DataFrame | None, as_of: pd.Timestamp | None) -> Ale
     if SEQUENCE in seen:  # a later version of an alert replaces the earlier
         seen = seen.sort_values(SEQUENCE, kind="stable")
     sequence = get_sequence(seen)
-    records: list[Alert] = to_alerts(seen)
+    records: list[Alert] = to_records(seen, Alert)
     return Alerts(records, None if sequence is None else sequence.tolist())

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from consignments.columns import adopt_spellings, decode_items, unify_spellings
 from consignments.errors import BadInput
 from consignments.records import Consignment
-from consignments.tables import TableStream, iterate_consignments, to_arrow_rows
+from consignments.tables import TableStream, iterate_records, to_arrow_rows
 from consignments.validation import SEQUENCE, concat_rows, keep_rows
 from consignments.workers import WorkerPool, pause_garbage_collection
 from features import batch
@@ -261,8 +261,8 @@ def describe_rows(pipeline: Pipeline, rows: pa.Table, wanted: Mask) -> Described
     X = allocate_rows(len(mine), pipeline.history_at)
     found, more = (np.zeros((2, len(some), len(pipeline.kinds)), np.uint64) for some in (mine, others))
     sequences = mine.column(SEQUENCE).to_pylist() if SEQUENCE in mine.column_names else NO_SEQUENCES
-    pipeline.fill_rows(iterate_consignments(mine, pipeline.record_type), X, found[0], found[1], sequences)
-    for c, *both in zip(iterate_consignments(others, pipeline.record_type), *more, strict=True):
+    pipeline.fill_rows(iterate_records(mine, pipeline.record_type), X, found[0], found[1], sequences)
+    for c, *both in zip(iterate_records(others, pipeline.record_type), *more, strict=True):
         pipeline.fill_keys(c, *both)
     keys = np.zeros((2, len(rows), len(pipeline.kinds)), dtype=np.uint64)
     keys[:, wanted], keys[:, ~wanted] = found, more

@@ -12,7 +12,7 @@ from scipy.stats import binomtest
 
 from consignments.errors import BadInput
 from consignments.records import Alert, Consignment, Target
-from consignments.tables import to_alerts
+from consignments.tables import to_records
 from consignments.timestamps import NO_TIME, get_time_column_us, to_datetime, to_us
 from consignments.validation import SEQUENCE
 from consignments.versions import select_counting_rows
@@ -160,7 +160,7 @@ def select_valid_alerts(alerts: pd.DataFrame | None, begins: datetime, until: da
     if alerts is None:
         return []
     ordered = alerts.sort_values(SEQUENCE, kind="stable") if SEQUENCE in alerts else alerts
-    last = {each.alert_id: each for each in to_alerts(ordered) if each.issued_at < until}
+    last = {each.alert_id: each for each in to_records(ordered, Alert) if each.issued_at < until}
     return [each for each in last.values() if each.expires_at is None or each.expires_at > begins]
 
 

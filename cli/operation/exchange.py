@@ -282,13 +282,13 @@ def _count_table_yields(
     tables: "Tables", begins: datetime | None, now: datetime, target: Target
 ) -> "tuple[list[AlertYield], datetime | None]":
     """Count the yields of the alerts of tables, of consignments received before `now`; return them with the begin of their period."""
-    from consignments.tables import to_alerts, to_consignments
+    from consignments.tables import to_consignments, to_records
     from operation.inspections import compute_yields, find_period, join_inspections
 
     period = find_period(tables, begins, now, now)
     arrived = tables.consignments["received_at"]
     inside = tables.consignments[(arrived >= period.begins) & (arrived < now)]
-    known: list[Alert] = [] if tables.alerts is None else to_alerts(tables.alerts)
+    known: list[Alert] = [] if tables.alerts is None else to_records(tables.alerts, Alert)
     inspections = join_inspections(tables, None, period, target)
     yields = compute_yields(known, to_consignments(inside, Consignment), inspections)
     return yields, period.begins

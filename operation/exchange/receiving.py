@@ -13,7 +13,7 @@ from consignments.errors import BadInput, ServiceFault
 from consignments.exchange.alerts import list_alert_changes, name_message
 from consignments.exchange.documents import AnyMessage, Withdrawal
 from consignments.records import Alert
-from consignments.tables import build_frame, read_table, to_alerts, write_table
+from consignments.tables import build_frame, read_table, to_records, write_table
 from models.signatures.signed_message import SignedMessage
 from operation.exchange.folder import Refused
 
@@ -33,7 +33,7 @@ class AlertTable:
         self.withdrawn: set[str] = set()
         if path.exists():
             frame = read_table(path, Alert, strict=True).frame
-            self._alerts = {alert.alert_id: alert for alert in to_alerts(frame)}
+            self._alerts = {alert.alert_id: alert for alert in to_records(frame, Alert)}
             self._further = sorted(set(frame.columns) - set(Alert.__struct_fields__))
 
     def apply(self, message: AnyMessage, received_at: datetime, administration: str | None) -> int:

@@ -9,8 +9,8 @@ import pandas as pd
 
 from consignments.exchange.alerts import split_alert_id
 from consignments.exchange.documents import Feedback, Sighting
-from consignments.records import Consignment, Target
-from consignments.tables import to_consignments, to_outcomes
+from consignments.records import Consignment, Outcome, Target
+from consignments.tables import to_consignments, to_records
 from consignments.timestamps import to_us
 from consignments.versions import select_counting_rows
 from features.batch import Tables
@@ -52,7 +52,7 @@ def list_confirmed(tables: Tables, as_of: datetime, target: Target) -> list[Conf
     current = select_current_outcomes(tables.outcomes, to_us(as_of))
     result = current["result"] if "result" in current else pd.Series(None, index=current.index, dtype=object)
     positive = (current["status"] == "inspected").to_numpy() & is_positive(result, target)
-    found = {outcome.consignment_id: outcome for outcome in to_outcomes(current[positive])}
+    found = {outcome.consignment_id: outcome for outcome in to_records(current[positive], Outcome)}
     frame = tables.consignments[select_counting_rows(tables.consignments)]
     mine = frame[frame["consignment_id"].isin(list(found))]
     pairs = [ConfirmedSeizure(c, found[c.consignment_id]) for c in to_consignments(mine, Consignment)]

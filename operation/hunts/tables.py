@@ -7,8 +7,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from consignments.errors import BadInput, UnknownName
-from consignments.records import Consignment
-from consignments.tables import to_alerts, to_consignments
+from consignments.records import Alert, Consignment
+from consignments.tables import to_consignments, to_records
 from consignments.timestamps import to_us
 from consignments.validation import SEQUENCE
 from consignments.versions import select_counting_rows
@@ -35,7 +35,9 @@ def find_consignment_target(tables: Tables, consignment_id: str, limits: HuntLim
 
 def find_alert_target(tables: Tables, alert_id: str) -> HuntTarget:
     """Build the target of an alert of the alert table; `UnknownName` if there is none."""
-    alerts = {} if tables.alerts is None else {each.alert_id: each for each in to_alerts(tables.alerts)}
+    alerts = (
+        {} if tables.alerts is None else {each.alert_id: each for each in to_records(tables.alerts, Alert)}
+    )
     if alert_id not in alerts:
         raise UnknownName.from_candidates(alert_id, alerts, kind="alert")
     alert = alerts[alert_id]

@@ -16,7 +16,7 @@ from consignments.columns import adopt_spellings
 from consignments.errors import BadInput
 from consignments.identifiers import normalize_identifier
 from consignments.records import Alert, Consignment, Outcome
-from consignments.tables import to_alerts, to_consignments, to_outcomes
+from consignments.tables import to_consignments, to_records
 from consignments.timestamps import NO_TIME, to_datetime, to_us, to_us_if_known
 from features.batch import build_arrival_events, build_outcome_events, get_sequence
 from features.history.ordering import (
@@ -57,7 +57,7 @@ class PastEvents:
             outcomes = adopt_spellings(outcomes, order["consignment_id"])
         self._outcome_rows = outcomes
         self.arrivals, self.outcomes = build_arrival_events(order), build_outcome_events(outcomes)
-        self.alerts: Sequence[Alert] = [] if inputs.alerts is None else to_alerts(inputs.alerts)
+        self.alerts: Sequence[Alert] = [] if inputs.alerts is None else to_records(inputs.alerts, Alert)
         self.alert_sequence = None if inputs.alerts is None else get_sequence(inputs.alerts)
         self._chunks, self._record = inputs.consignments.read_chunks(record), record
         self._end, self._waiting = 0, dict[int, Consignment]()
@@ -72,7 +72,7 @@ class PastEvents:
 
     def read_outcomes(self, rows: Longs) -> Iterator[Outcome]:
         """Read the outcomes of some rows, in the order of `rows`."""
-        return iter([] if self._outcome_rows is None else to_outcomes(self._outcome_rows.iloc[rows]))
+        return iter([] if self._outcome_rows is None else to_records(self._outcome_rows.iloc[rows], Outcome))
 
 
 def import_tables(

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from support.feature_worlds import MemoryStore, join_history, simulate_ordered
 
 from consignments.errors import BadInput
-from consignments.records import Consignment
-from consignments.tables import to_alerts, to_consignments
+from consignments.records import Alert, Consignment
+from consignments.tables import to_consignments, to_records
 from consignments.timestamps import to_us
 from consignments.visibility import compute_visible_us
 from features.alerts.alerts import Alerts
@@ -234,7 +234,7 @@ def fitted(tables: Tables) -> FittedParameters:
 
 
 def test_rows_without_keys_or_refitted_have_the_same_bits(tables: Tables, fitted: FittedParameters) -> None:
-    alerts = Alerts(to_alerts(tables.alerts))
+    alerts = Alerts(to_records(tables.alerts, Alert))
     plain, empty = FittedParameters.from_plain(*fitted.to_plain()), FittedParameters.create_empty()
     pipeline, unfitted = (Pipeline(CONFIG, each, PARAMETERS.pseudonyms, alerts) for each in (plain, empty))
     records = to_consignments(tables.consignments[:200], Consignment)

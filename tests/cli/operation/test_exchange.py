@@ -14,7 +14,7 @@ from support.verbs import read_json, refuse, succeed
 from cli.operation.exchange import _name_withdrawal
 from consignments.exchange.documents import MAX_MESSAGE_ID
 from consignments.records import Alert
-from consignments.tables import build_frame, read_table, to_alerts, write_table
+from consignments.tables import build_frame, read_table, to_records, write_table
 
 SEIZED = make_consignment("LE123456785CN", sender_name="Lotus Chemical", sender_country="CN", office="Port A")
 FOUND = {"result": "nps", "substance": "3-CMC", "substance_family": "cathinone", "quantity_g": 250.0}
@@ -51,7 +51,7 @@ class Administration:
         return self.run(f"import --alerts {self.folder}/alerts.parquet", at)
 
     def read_alerts(self) -> list[Alert]:
-        return to_alerts(read_table(self.folder / "alerts.parquet", Alert).frame)
+        return to_records(read_table(self.folder / "alerts.parquet", Alert).frame, Alert)
 
     def name_seizure(self) -> str:
         (name,) = (path.stem for path in (self.exchange / "outbox").glob("S-*.json"))

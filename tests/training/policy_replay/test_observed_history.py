@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from support.examples import make_outcome
 
-from consignments.tables import to_alerts, to_outcomes
+from consignments.records import Alert, Outcome
+from consignments.tables import to_records
 from consignments.visibility import compute_visible_us
 from features.batch import Tables
 from features.config import FeatureConfig
@@ -36,11 +37,11 @@ def lived(world):
     seen = []
     for today, frame in world.consignments.groupby(day, sort=True):
         wanted = np.arange(len(frame)) % 2 == 0
-        alerts = to_alerts(world.alerts[issued == today])
+        alerts = to_records(world.alerts[issued == today], Alert)
         seen.append(knowledge.add_arrivals(frame, alerts, wanted)[wanted])
         opened = world.outcomes[world.outcomes["consignment_id"].isin(frame["consignment_id"])]
         knowledge.keep_features(np.flatnonzero(wanted).tolist())
-        knowledge.schedule_outcomes(to_outcomes(opened))
+        knowledge.schedule_outcomes(to_records(opened, Outcome))
     return knowledge, np.concatenate(seen)
 
 
