@@ -3,10 +3,12 @@
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.examples import day, make_outcome
+from support.cases import read_cases
+from support.examples import make_outcome
 
 from consignments.errors import BadInput
 from consignments.records import Outcome
@@ -20,7 +22,6 @@ from consignments.visibility import (
 )
 
 moments = st.none() | st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC))
-MISSED = {"status": "missed", "result": None, "inspected_at": None}
 outcomes = st.builds(
     make_outcome,
     status=st.sampled_from(["inspected", "missed"]),
@@ -32,22 +33,12 @@ outcomes = st.builds(
 )
 
 
-@pytest.mark.parametrize(
-    ("changes", "expected"),
-    [
-        ({"known_at": day(10)}, day(10)),
-        ({"known_at": day(10), "recorded_at": day(12)}, day(12)),
-        ({"known_at": day(10), "recorded_at": day(3)}, day(10)),
-        ({"result": "pending", "known_at": None, "inspected_at": day(2)}, day(2)),
-        ({"result": "pending", "known_at": day(9), "inspected_at": day(2)}, day(2)),
-        ({"result": None, "known_at": None, "inspected_at": None, "selected_at": day(1)}, day(1)),
-        (MISSED | {"known_at": None, "selected_at": day(1)}, day(1)),
-        (MISSED | {"recorded_at": day(4)}, day(4)),
-        (MISSED, None),
-    ],
-)
-def test_results_are_seen_once_known_and_recorded(changes: dict[str, Any], expected: datetime | None) -> None:
-    assert get_visible_us(make_outcome(**changes)) == (NO_TIME if expected is None else to_us(expected))
+@pytest.mark.parametrize("case", read_cases("outcome_visibility"))
+def test_results_are_seen_once_known_and_recorded(case: dict[str, Any]) -> None:
+    """Each line has the changes of a clear outcome, and from when it is visible; null is never."""
+    outcome = msgspec.convert(msgspec.to_builtins(make_outcome()) | case["changes"], Outcome)
+    expected = case["visible"]
+    assert get_visible_us(outcome) == (to_us(datetime.fromisoformat(expected)) if expected else NO_TIME)
 
 
 def test_a_final_result_without_known_at_is_refused_rather_than_visible_at_once() -> None:

@@ -4,7 +4,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from support.registered_model import make_past_consignments, register_small_model
@@ -111,34 +111,6 @@ def test_an_address_that_leads_nowhere_is_named(
         raise AssertionError
 
 
-class FailedTask:
-    """A task whose result is an error, of the task itself or of the connection to the scheduler."""
-
-    key = "rows-7"
-
-    def __init__(self, error: BaseException, status: str) -> None:
-        self.error, self.status = error, status
-
-    def result(self) -> None:
-        raise self.error
-
-    def release(self) -> None:
-        """Do nothing."""
-
-
-class FailingClient:
-    status = "running"
-
-    def __init__(self, task: FailedTask) -> None:
-        self.task = task
-
-    def ncores(self) -> dict[str, int]:
-        return {"tcp://127.0.0.1:1": 1}
-
-    def submit(self, *given: Any, **options: Any) -> FailedTask:
-        return self.task
-
-
 @pytest.mark.parametrize(
     ("error", "status", "told"),
     [
@@ -151,9 +123,13 @@ class FailingClient:
     ],
 )  # fmt: skip
 def test_errors_of_the_system_name_their_cause(error: Exception, status: str, told: str) -> None:
-    runner = DaskRunner(FailingClient(FailedTask(error, status)), "tcp://a")
+    """Of the task itself, or of the connection to the scheduler."""
+    task, client = Mock(key="rows-7", status=status), Mock(status="running")
+    task.result.side_effect = error
+    client.submit.return_value = task
+    client.ncores.return_value = {"tcp://127.0.0.1:1": 1}
     with pytest.raises(ServiceFault, match=told):
-        list(runner.map("rows", fail, [(1,)]))
+        list(DaskRunner(client, "tcp://a").map("rows", fail, [(1,)]))
 
 
 def test_a_scheduler_without_workers_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,16 +122,10 @@ def test_what_cannot_be_selected_from_is_named(change: Any, said: str) -> None:
 
 
 def test_a_score_table_becomes_a_selection_table() -> None:
-    scores = pd.DataFrame(
-        {
-            "consignment_id": list("abcde"),
-            "score": [0.1, 0.9, 0.3, 0.4, 0.5],
-            "office": ["ICN", "ICN", None, "ICN", "ICN"],
-            "received_at": pd.to_datetime(
-                [f"2024-03-0{each}Z" for each in ("4T01:00", "4T23:59", "4T05:00", "5T00:00", "5T09:00")]
-            ).as_unit("us"),
-        }
-    )
+    days = ("4T01:00", "4T23:59", "4T05:00", "5T00:00", "5T09:00")
+    scores = pd.DataFrame({"consignment_id": list("abcde"), "score": [0.1, 0.9, 0.3, 0.4, 0.5]})
+    scores["office"] = ["ICN", "ICN", None, "ICN", "ICN"]
+    scores["received_at"] = pd.to_datetime([f"2024-03-0{each}Z" for each in days]).as_unit("us")
     table = build_selection_table(scores, capacity=1, explore=0.0, seed=1)
     assert table["consignment_id"].tolist() == ["c", "b", "e"]
     assert table["office"].isna().tolist() == [True, False, False]

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from support.cases import read_cases
 from support.signing import APPROVERS, PAIR, REVIEWER, SECOND, sign_record
 
 from consignments.errors import PromotionRefused
@@ -69,20 +70,10 @@ def test_an_envelope_that_states_something_else_is_refused() -> None:
             Envelope.read(bad)
 
 
-@pytest.mark.parametrize(
-    ("rule", "row"),
-    [
-        ({"held": False, "found": "a | b\nc"}, r"- a rule: **does not hold**, a \| b c"),
-        (
-            {"held": False, "found": "7 known, about 12 more needed", "undecided": True},
-            "- a rule: **undecided**, 7 known, about 12 more needed",
-        ),
-        ({"held": None, "found": "no tables were given"}, "- a rule: **not checked**, no tables were given"),
-        ({"held": True, "found": "a long text that left no room for the figures"}, "- holds: a rule"),
-    ],
-)
-def test_a_record_is_told_to_people_with_each_rule_on_one_line(rule: dict[str, Any], row: str) -> None:
-    told = sign_record(rules={"a rule": rule}, forced=True, replaces="1").record.to_markdown()
+@pytest.mark.parametrize("case", read_cases("record_rules"))
+def test_a_record_is_told_to_people_with_each_rule_on_one_line(case: dict[str, Any]) -> None:
+    """Each line has the result of a rule, and its line."""
+    told = sign_record(rules={"a rule": case["rule"]}, forced=True, replaces="1").record.to_markdown()
     assert told.startswith("## Promoted by a reviewer, 2024-04-02 00:00 UTC, in place of version 1")
     assert "**Forced, against the gate.**" in told
-    assert row in told.splitlines()[-2:]
+    assert case["line"] in told.splitlines()[-2:]
