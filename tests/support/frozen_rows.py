@@ -32,7 +32,7 @@ from features.fitted import FittedParameters
 from features.goods.kernels import TEXT_BUCKETS
 from features.history.pseudonyms import Pseudonyms
 from features.indicators.operation_keys import OperationKey, OperationKeys
-from features.normalization.normal_forms import NormalForms, normalize_consignment
+from features.normalization.normal_forms import normalize_consignment
 from features.pipeline import Pipeline
 from features.value import fit_norms
 
@@ -124,15 +124,12 @@ def compute_answers(
             pipeline.fill_rows(group, X, *keys)
         X[np.isnan(X)] = np.nan  # one kind of NaN
         for place, c in enumerate(group):
-            forms = normalize_consignment(c)
-            digests[begin + place] = _digest_row(parts, X[place, places], keys[:, place], forms)
+            row, forms = X[place, places], "\x1f".join(normalize_consignment(c))
+            contents = [*(row[each].tobytes() for each in parts), keys[:, place].tobytes()]
+            contents.append(forms.encode("utf-8", "surrogatepass"))
+            hashes = [blake2b(each, digest_size=2).digest() for each in contents]
+            digests[begin + place] = [int.from_bytes(each, "big") for each in hashes]
     return digests
-
-
-def _digest_row(parts: list[list[int]], row: np.ndarray, keys: np.ndarray, forms: NormalForms) -> list[int]:
-    contents = [row[each].tobytes() for each in parts]
-    contents += [keys.tobytes(), "\x1f".join(forms).encode("utf-8", "surrogatepass")]
-    return [int.from_bytes(blake2b(each, digest_size=2).digest(), "big") for each in contents]
 
 
 def _read_record(values: dict[str, Any]) -> Consignment:

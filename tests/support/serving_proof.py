@@ -45,7 +45,8 @@ def prove(folder: Path, service: Service, callers: list[Caller]) -> Counter[str]
     last = log.last_sequence
     log.close()
     assert told(folder, "verify-log")["entries"] == last
-    prove_parity(folder, len(decisions))
+    parity = told(folder, "parity")
+    assert (parity["equal"], parity["differing"], parity["compared"]) == (True, 0, len(decisions)), parity
     return done(service, callers) + Counter(decisions=len(decisions), entries=last)
 
 
@@ -173,12 +174,6 @@ def marks_of(state: State) -> tuple[Any, ...]:
     met_on = (words & np.uint64(DAY_MASK)).astype(np.int64) - DAY_OFFSET
     kept = words[(words != 0) & (met_on >= state.today - KEPT_DAYS)]
     return state.sequence, state.today, state.dossiers.days.to_array().tolist(), np.sort(kept).tolist()
-
-
-def prove_parity(folder: Path, decisions: int) -> None:
-    """Compute every decision anew by the batch form, as operations do each night."""
-    found = told(folder, "parity")
-    assert (found["equal"], found["differing"], found["compared"]) == (True, 0, decisions), found
 
 
 def done(service: Service, callers: list[Caller]) -> Counter[str]:

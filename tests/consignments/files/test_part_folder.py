@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -66,10 +67,6 @@ def write_until(out: Path, rows: int, how: Callable[[], None]) -> None:
     write(out, compute)
 
 
-def be_killed() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
 def interrupt(out: Path) -> Path:
     """Interrupt a run after two parts, and return the folder that it leaves."""
 
@@ -107,7 +104,7 @@ def test_a_run_killed_at_five_points_ends_with_the_same_bytes(tmp_path: Path) ->
     for rows in (10, 60, 90, 130, 220):
         child = os.fork()
         if child == 0:
-            write_until(out, rows, be_killed)
+            write_until(out, rows, partial(signal.raise_signal, signal.SIGKILL))
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
         assert not out.exists(), "nothing half-written has the name of the table"
     begun: list[int] = []
@@ -184,9 +181,7 @@ def test_a_full_disk_names_the_part_and_keeps_the_finished_ones(tmp_path: Path) 
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     told = r"part-00002\.parquet: cannot be written.*continues after the 2 finished parts"
 
-    def fill_the_disk() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (64, limits[1]))
-
+    fill_the_disk = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (64, limits[1]))
     try:
         with pytest.raises(FileFault, match=told):
             write_until(tmp_path / "t", 90, fill_the_disk)

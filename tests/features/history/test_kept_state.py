@@ -52,16 +52,13 @@ def rank(arrival: Arrival) -> tuple[int, str]:
     return (arrival.received_us, arrival.name) if arrival.sequence is None else (arrival.sequence, "")
 
 
-def may_follow(one: Arrival, other: Arrival) -> bool:
-    return one.sequence is not None or one.received_us < other.received_us
-
-
 @st.composite
 def split_worlds(draw, sequenced: bool):
     """A world, and the same in batches. An outcome is given when it is visible or before, and now and then again."""
     arrivals, outcomes = draw(worlds(sequenced))
     arrivals = sorted(arrivals, key=rank)
-    places = [place for place in range(1, len(arrivals)) if may_follow(arrivals[place - 1], arrivals[place])]
+    pairs = enumerate(pairwise(arrivals), start=1)
+    places = [at for at, (one, other) in pairs if sequenced or one.received_us < other.received_us]
     cuts = [0, *(place for place in places if draw(st.booleans())), len(arrivals)]
     batches = [(arrivals[begin:end], []) for begin, end in pairwise(cuts) if end > begin]
     for outcome in outcomes:
