@@ -40,12 +40,10 @@ class SignedRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def require_approval(self, approvers: Approvers) -> list[str]:
         """Return the names of those who signed; `PromotionRefused` if too few approvers did, or the record was changed."""
         if not approvers.approver_count:
+            what, expected = "nobody may approve a promotion yet", "the public key of each approver"
+            todo = "create a key with npsrisk keys create --name NAME, or add one with npsrisk keys trust"
             raise PromotionRefused(
-                "nobody may approve a promotion yet",
-                where=approvers.where,
-                got="no approver",
-                expected="the public key of each approver",
-                todo="create a key with npsrisk keys create --name NAME, or add one with npsrisk keys trust",
+                what, where=approvers.where, got="no approver", expected=expected, todo=todo
             )
         signers = self.list_signers(approvers)
         if len(signers) < approvers.signatures:
