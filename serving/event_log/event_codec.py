@@ -252,18 +252,14 @@ class EventCodec:
         """Encode packed consignments that arrived one after the other; `keys` and `counterparts` are uint64, (n, kinds)."""
         stored = map(bytes, np.concatenate([keys, counterparts], axis=1, dtype=KEY_DTYPE))
         events = []
-        for sequence, (c, each, both, client) in enumerate(
-            zip(consignments, packed, stored, asked_by, strict=True), first
-        ):
+        arriving = zip(consignments, packed, stored, asked_by, strict=True)
+        for sequence, (c, each, both, client) in enumerate(arriving, first):
             assert c.received_at is not None
             issued_us = to_us_if_known(c.issued_at)
             if issued_us != NO_TIME:
                 both += issued_us.to_bytes(KEY_DTYPE.itemsize, "little", signed=True)
-            columns = each.content, each.plain, each.sealed
-            at_us = to_us(c.received_at)
-            events.append(
-                ArrivalEvent(sequence, at_us, recorded_us, *columns, client, each.name, self.kinds, both)
-            )
+            columns = each.content, each.plain, each.sealed, client, each.name, self.kinds, both
+            events.append(ArrivalEvent(sequence, to_us(c.received_at), recorded_us, *columns))
         return events
 
     def decode_consignment(self, event: ArrivalEvent) -> Consignment:

@@ -120,9 +120,8 @@ def verify_chain(
     """Verify the hash chain of a range of entries; of the whole log as it was when it was opened, by default."""
     until = log.last_sequence if until is None else until
     removals: list[Redaction] = []
-    with suppress(
-        msgspec.MsgspecError
-    ):  # the walk stops at a changed one, or at an entry whose removal is not known
+    # The walk stops at a changed removal, or at an entry whose removal is not known.
+    with suppress(msgspec.MsgspecError):
         removals = read_redactions(log)
     after = min([after, *(removal.after for removal in removals if removal.up_to > after)])
     before = log.read_hash(after)

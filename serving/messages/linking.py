@@ -105,11 +105,8 @@ class MessageLinker:
         for _ in range(MAX_ATTEMPTS):
             await self._active.prefetch(identifiers)
             state, entries = self._active.state, self._active.entries
-            names = {
-                identifier: name
-                for identifier in identifiers
-                if state.get_consignment(name := normalize_identifier(identifier)).version is not None
-            }
+            both = ((each, normalize_identifier(each)) for each in identifiers)
+            names = {each: name for each, name in both if state.get_consignment(name).version is not None}
             if not names:
                 return {}
             pending = self._active.committer.list_pending()
@@ -152,13 +149,11 @@ def build_records(rows: Iterable[Version], record: type[Consignment]) -> list[Co
     if record is Consignment:
         return [row.record for row in rows]
     names = {field.name for field in structs.fields(record)}
-    return [
-        msgspec.convert(
-            structs.asdict(row.record) | {name: value for name, value in row.extras.items() if name in names},
-            record,
-        )
-        for row in rows
-    ]
+    records = []
+    for row in rows:
+        extras = {name: value for name, value in row.extras.items() if name in names}
+        records.append(msgspec.convert(structs.asdict(row.record) | extras, record))
+    return records
 
 
 def _build_known(
@@ -276,8 +271,7 @@ class LinkingSession:
         unused = [
             entry.number
             for entry in self._masters
-            if entry.number not in answered
-            and answered.isdisjoint(self._store.get_master(entry.number).houses)
+            if answered.isdisjoint([entry.number, *self._store.get_master(entry.number).houses])
         ]
         amended, declared = list[Version](), list[Version]()
         for row in (self._store.rows[number] for number in self._store.listed):
@@ -289,11 +283,8 @@ class LinkingSession:
 
     def list_links(self, state: State, refused: Collection[str] = ()) -> list[Link]:
         """List the links that are new or changed, after the rows were scored; those of refused consignments stay."""
-        houses = self._list_house_links(state)
-        return [
-            *(link for link in houses if link.consignment_id not in refused),
-            *self._list_master_links(refused),
-        ]
+        houses = [link for link in self._list_house_links(state) if link.consignment_id not in refused]
+        return [*houses, *self._list_master_links(refused)]
 
     def _answer_again(self) -> None:
         """Answer what has no new version from its recorded decision: what was sent again, and the houses of a master."""

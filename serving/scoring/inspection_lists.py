@@ -95,10 +95,8 @@ async def build_selection_list(
         present = scored.find_candidates()
         scored.drawn = drawn if present == candidates else draw_selections(present, *given)
         for selection in scored.drawn:
-            recorded_us = to_us(selection.selected_at)
-            event = active.entries.selections.encode(
-                committer.next_sequence, selection, recorded_us, asked_by
-            )
+            recorded_us, sequence = to_us(selection.selected_at), committer.next_sequence
+            event = active.entries.selections.encode(sequence, selection, recorded_us, asked_by)
             active.state.apply(event)
             group = committer.add([event])
     if group is not None:
@@ -122,13 +120,9 @@ class ScoredConsignments:
         """Read the decisions of the office in a period, and all other events of the consignments of the period."""
         from_us, until_us, until = to_us(request.from_), to_us(request.until), log.last_sequence
         events = log.read_scored(from_us, until_us, until, EXCLUDED_FROM_SELECTIONS)
-        self._decisions = [
-            event
-            for event in events
-            if isinstance(event, DecisionEvent)
-            and from_us <= event.at_us < until_us
-            and event.office == self._office
-        ]
+        decisions = [event for event in events if isinstance(event, DecisionEvent)]
+        mine = [each for each in decisions if each.office == self._office]
+        self._decisions = [each for each in mine if from_us <= each.at_us < until_us]
         self.apply_events(events)
         self.sequence = until
 
@@ -195,9 +189,6 @@ def _digest_request(entries: EventCodec, request: SelectionRequest) -> bytes:
     """Compute the keyed digest of a request, of which its identifier and its random seed are parts."""
     assert entries.vault is not None
     digest = entries.vault.digest.copy()
-    digest.update(
-        msgspec.msgpack.encode(
-            (request.office, request.capacity, request.explore, to_us(request.from_), to_us(request.until))
-        )
-    )
+    fields = request.office, request.capacity, request.explore, to_us(request.from_), to_us(request.until)
+    digest.update(msgspec.msgpack.encode(fields))
     return bytes(digest.digest())

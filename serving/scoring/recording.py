@@ -62,9 +62,8 @@ class Recorder:
 
     async def prefetch(self, records: Sequence[Any]) -> None:
         """Load the states of the consignments that records name into memory."""
-        await self._active.prefetch(
-            [each.consignment_id for each in records if isinstance(each, NAMED_RECORDS)]
-        )
+        names = [each.consignment_id for each in records if isinstance(each, NAMED_RECORDS)]
+        await self._active.prefetch(names)
 
     async def record(
         self,

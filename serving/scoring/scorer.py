@@ -131,9 +131,8 @@ class Scorer:
         fresh = [answer.decision for answer in results if not answer.repeated]
         for code in (doubt.code for answer in results if not answer.repeated for doubt in answer.warnings):
             self._metrics.count("doubtful_records", "scores", code)
-        self._metrics.record_batch(
-            self._timings, [each.band for each in fresh], [each.score for each in fresh]
-        )
+        bands, scores = [each.band for each in fresh], [each.score for each in fresh]
+        self._metrics.record_batch(self._timings, bands, scores)
         self._timings.clear()
         nowhere = sum(each.office is None for each in fresh)
         others = {

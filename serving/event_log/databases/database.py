@@ -114,7 +114,7 @@ def migrate(connection: Connection, where: str) -> None:
     if ENTRIES.name not in before:
         for statement in _get_backend(connection.dialect.name).layout:
             connection.exec_driver_sql(statement)
-    known = {column["name"] for column in sa.inspect(connection).get_columns(ENTRIES.name)}
+    known = _list_columns(connection)
     for column in ENTRIES.columns:
         if column.name not in known:
             kind = column.type.compile(connection.dialect)
@@ -132,9 +132,7 @@ def require_tables(engine: sa.Engine, where: str) -> None:
             got=where,
             todo="start npsrisk serve once, or set it to the database of the service, or NPSRISK_STATE_DIR to its directory",
         )
-    lacks = {*ENTRIES.columns.keys()} - {
-        column["name"] for column in sa.inspect(engine).get_columns(ENTRIES.name)
-    }
+    lacks = {*ENTRIES.columns.keys()} - _list_columns(engine)
     if lacks:
         raise BadSetting(
             "the event log is one of an earlier version",
@@ -142,6 +140,10 @@ def require_tables(engine: sa.Engine, where: str) -> None:
             got=f"{where} without {', '.join(sorted(lacks))}",
             todo="copy the database, then start the service once: it adds what is missing",
         )
+
+
+def _list_columns(database: sa.Engine | Connection) -> set[str]:
+    return {column["name"] for column in sa.inspect(database).get_columns(ENTRIES.name)}
 
 
 def refuse_old_tables(found: set[str], where: str) -> None:
