@@ -17,15 +17,7 @@ from hypothesis import strategies as st
 from support.cases import read_cases
 from support.examples import MONDAY
 
-from consignments.columns import (
-    BAD_NUMBER,
-    BAD_TIME,
-    convert_column,
-    read_column,
-    read_items,
-    to_arrow,
-    to_text_column,
-)
+from consignments import columns
 from consignments.records import Consignment, Field, Item, LogColumns, get_fields
 
 
@@ -34,9 +26,14 @@ def parse_items(text: str) -> list[dict[str, Any]]:
 
 
 KINDS: dict[str, tuple[Any, ...]] = {
-    "time": (partial(convert_column, kind="time"), "2024-03-04T09:30:00Z", datetime.fromisoformat, BAD_TIME),
-    "number": (partial(convert_column, kind="number"), "3", float, BAD_NUMBER),
-    "items": (read_items, '[{"description": "shirt"}]', parse_items, ""),
+    "time": (
+        partial(columns.convert_column, kind="time"),
+        "2024-03-04T09:30:00Z",
+        datetime.fromisoformat,
+        columns.BAD_TIME,
+    ),
+    "number": (partial(columns.convert_column, kind="number"), "3", float, columns.BAD_NUMBER),
+    "items": (columns.read_items, '[{"description": "shirt"}]', parse_items, ""),
 }
 
 
@@ -45,7 +42,7 @@ def get_field(record: type[msgspec.Struct], name: str) -> Field:
 
 
 def read_texts(kind: str, *texts: str) -> list[Any]:
-    return convert_column(pa.array(texts, type=pa.large_string()), kind).values.to_pylist()
+    return columns.convert_column(pa.array(texts, type=pa.large_string()), kind).values.to_pylist()
 
 
 @pytest.mark.parametrize("case", read_cases("column_values"))
@@ -73,25 +70,25 @@ def test_times_are_read_to_the_microsecond_from_every_zone(moments: list[datetim
 @pytest.mark.parametrize("zone", [None, "UTC", "Asia/Seoul"])
 def test_times_of_any_unit_and_zone_become_microseconds_utc(unit: str, zone: str | None) -> None:
     column = pd.Series([MONDAY, None]).dt.tz_convert(zone)  # without a zone: the same moment, naive
-    read = convert_column(to_arrow(column.dt.as_unit(unit)), "time")
+    read = columns.convert_column(columns.to_arrow(column.dt.as_unit(unit)), "time")
     assert read.values.type == pa.timestamp("us", "UTC")
     assert read.values.to_pylist() == [MONDAY, None]
 
 
 def test_nanoseconds_are_cut_off_also_before_1970() -> None:
-    read = convert_column(pa.array([-1, 1_999], type=pa.timestamp("ns", "UTC")), "time")
+    read = columns.convert_column(pa.array([-1, 1_999], type=pa.timestamp("ns", "UTC")), "time")
     assert read.values.cast(pa.int64()).to_pylist() == [-1, 1]
 
 
 @pytest.mark.parametrize("unit", ["s", "ms", "us"])
 def test_a_time_beyond_year_9999_is_a_fault(unit: str) -> None:
-    far = convert_column(pa.array([2**63 - 1, 0], type=pa.timestamp(unit)), "time")
+    far = columns.convert_column(pa.array([2**63 - 1, 0], type=pa.timestamp(unit)), "time")
     assert far.values.to_pylist() == [None, datetime(1970, 1, 1, tzinfo=UTC)]
     assert far.faults[0][1].tolist() == [True, False]
 
 
 def test_whole_numbers_are_no_times_because_nobody_knows_their_unit() -> None:
-    assert convert_column(pa.array([1709544600, None]), "time").faults[0][1].tolist() == [True, False]
+    assert columns.convert_column(pa.array([1709544600, None]), "time").faults[0][1].tolist() == [True, False]
 
 
 @pytest.mark.parametrize(
@@ -103,9 +100,9 @@ def test_whole_numbers_are_no_times_because_nobody_knows_their_unit() -> None:
     ],
 )
 def test_a_date_is_a_utc_day(given_dates: list[Any], expected: list[Any]) -> None:
-    column = to_arrow(given_dates)
+    column = columns.to_arrow(given_dates)
     column = column.cast(pa.large_string()) if pa.types.is_string(column.type) else column
-    assert convert_column(column, "date").values.to_pylist() == expected
+    assert columns.convert_column(column, "date").values.to_pylist() == expected
 
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1))
@@ -140,22 +137,22 @@ def test_a_number_of_many_digits_is_refused_soon() -> None:
 )  # fmt: skip
 def test_codes_stay_texts_whatever_type_they_come_in(column: Any, expected: list[str | None]) -> None:
     field = get_field(Consignment, "hs_code")
-    assert read_column(to_arrow(column, "hs_code"), field).values.to_pylist() == expected
+    assert columns.read_column(columns.to_arrow(column, "hs_code"), field).values.to_pylist() == expected
 
 
 def test_nested_values_are_no_text_but_can_be_shown_as_json() -> None:
-    assert convert_column(pa.array([b"\xff", None]), "string").faults[0][1].tolist() == [True, False]
+    assert columns.convert_column(pa.array([b"\xff", None]), "string").faults[0][1].tolist() == [True, False]
     nested = pa.array([[1, 2], None])
-    assert convert_column(nested, "string").faults[0][1].tolist() == [True, False]
-    assert to_text_column(nested).to_pylist() == ["[1,2]", None]
-    mixed = to_arrow([{"a": np.float64(1.5)}, "x", datetime(2024, 3, 4)])
+    assert columns.convert_column(nested, "string").faults[0][1].tolist() == [True, False]
+    assert columns.to_text_column(nested).to_pylist() == ["[1,2]", None]
+    mixed = columns.to_arrow([{"a": np.float64(1.5)}, "x", datetime(2024, 3, 4)])
     assert mixed.to_pylist() == ['{"a":1.5}', "x", "2024-03-04T00:00:00"]
 
 
 def test_a_bad_required_value_is_bad_and_not_missing_too() -> None:
-    read = read_column(to_arrow(["soon", None]), get_field(Consignment, "received_at"))
+    read = columns.read_column(columns.to_arrow(["soon", None]), get_field(Consignment, "received_at"))
     faults = {reason: rows.tolist() for reason, rows in read.faults}
-    assert faults == {BAD_TIME: [True, False], "required value is missing": [False, True]}
+    assert faults == {columns.BAD_TIME: [True, False], "required value is missing": [False, True]}
 
 
 TEXT_TYPES = (pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string()))
@@ -179,7 +176,7 @@ def test_texts_are_checked_as_one_alone(texts: list[str | None], kind: Any, colu
     field = get_field(Consignment, column)
     array = pa.array(["before", *texts], type=pa.string()).cast(kind)[1 + min(first, len(texts)) :]
     given_texts = [text or None for text in texts[first:]]
-    read = read_column(array, field)
+    read = columns.read_column(array, field)
     bad = np.any([rows for _, rows in read.faults], axis=0) if read.faults else np.zeros(len(array), bool)
     for text, value, fault in zip(given_texts, read.values.to_pylist(), bad, strict=True):
         assert fault == (field.required if text is None else _is_refused(column, text))
@@ -201,7 +198,7 @@ def _is_refused(column: str, text: str) -> bool:
     st.sampled_from(("pieces", "declared_value")),
 )
 def test_numbers_are_checked_as_one_number_alone(numbers: list[float | None], column: str) -> None:
-    read = read_column(pa.array(numbers, type=pa.float64()), get_field(Consignment, column))
+    read = columns.read_column(pa.array(numbers, type=pa.float64()), get_field(Consignment, column))
     bad = np.any([rows for _, rows in read.faults], axis=0) if read.faults else np.zeros(len(numbers), bool)
     expected = [number is not None and (number < 0 or math.isinf(number)) for number in numbers]
     assert bad.tolist() == expected
@@ -217,7 +214,7 @@ def test_a_text_that_is_not_utf_8_is_a_fault(broken: bytes, column: str) -> None
     bytes_too = pa.array([b"2024-03-04", broken, None], type=pa.binary())
     texts = pa.Array.from_buffers(pa.string(), 3, bytes_too.buffers())
     field = get_field(LogColumns if column == "sequence" else Consignment, column)
-    read = read_column(texts, field)
+    read = columns.read_column(texts, field)
     assert [rows.tolist() for reason, rows in read.faults if reason == "not text"] == [[False, True, False]]
 
 
@@ -246,7 +243,7 @@ INEXACT = [2.0**53, float(NS), 1e300, -1e300, math.inf, 1.5]
     ],
 )
 def test_a_sequence_number_is_read_exactly_or_is_a_fault(given: pa.Array, expected: list[int | None]) -> None:
-    read = convert_column(pa.concat_arrays([given, pa.nulls(1, given.type)]), "integer")
+    read = columns.convert_column(pa.concat_arrays([given, pa.nulls(1, given.type)]), "integer")
     assert read.values.to_pylist() == [*expected, None], "a missing one is no fault"
     faults = np.any([rows for _, rows in read.faults], axis=0) if read.faults else [False] * len(read.values)
     assert list(faults) == [value is None for value in expected] + [False]

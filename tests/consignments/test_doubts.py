@@ -13,15 +13,7 @@ import pytest
 from support.cases import read_cases
 from support.examples import day, make_consignment
 
-from consignments.doubts import (
-    COUNTRIES,
-    COUNTRY_CONVERTED,
-    CURRENCIES,
-    NO_COUNTRY,
-    Doubt,
-    correct_consignment,
-    correct_record,
-)
+from consignments import doubts
 from consignments.files.table_writers import write_table
 from consignments.records import Alert, Consignment, Item, create_consignment_type
 from consignments.tables import build_frame, check_frame, read_table, stream_table, to_consignments
@@ -36,7 +28,7 @@ DOUBTFUL = read_cases("doubtful_values")
 def test_a_declared_column_may_have_the_name_of_a_kind(numeric: list[str], category: list[str]) -> None:
     values = dict.fromkeys(numeric, 1.0) | dict.fromkeys(category, "a")
     record = create_consignment_type(numeric, category)("RB123456785GB", "postal", **values)
-    assert correct_consignment(record) == (record, [])
+    assert doubts.correct_consignment(record) == (record, [])
 
 
 def build_frames(*changes: dict[str, object]) -> pd.DataFrame:
@@ -54,7 +46,7 @@ def test_a_doubtful_value_is_read_as_what_it_is_and_named_for_records_and_tables
 ) -> None:
     """Each line has a column, a value as it is sent and as it is read, and the text of the doubt."""
     column, sent, read, text = case.values()
-    record, (doubt,) = correct_consignment(convert("C0", {column: sent}))
+    record, (doubt,) = doubts.correct_consignment(convert("C0", {column: sent}))
     assert record == convert("C0", {column: read})
     assert doubt.field == column
     assert str(sent) not in doubt.text
@@ -70,7 +62,7 @@ def test_each_doubt_has_a_code() -> None:
     countries = {"sender_country": "GBR", "origin_country": "Narnia"}
     amounts = {"currency": "Taler", "pieces": 1e300, "account_opened_on": date(2090, 1, 1)}
     sent = make_consignment("C0", channel="air_cargo", **countries, **amounts)
-    assert {doubt.field: doubt.code for doubt in correct_consignment(sent)[1]} == {
+    assert {doubt.field: doubt.code for doubt in doubts.correct_consignment(sent)[1]} == {
         "sender_country": "country_read_as",
         "origin_country": "unknown_country",
         "pieces": "implausible_value",
@@ -84,22 +76,22 @@ def test_a_report_shows_what_doubtful_values_were_read_as_but_no_text_that_may_b
     given = [{"sender_country": country} for country in ("China", "GBR", "ZZ", "Kim Geheim")]
     report = check_frame(build_frames(*given), Consignment).report
     assert report.to_text().splitlines()[1:3] == [
-        f"  warning: 2 x sender_country: {COUNTRY_CONVERTED} (China as CN, GBR as GB)",
-        f"  warning: 2 x sender_country: {NO_COUNTRY} (ZZ)",
+        f"  warning: 2 x sender_country: {doubts.COUNTRY_CONVERTED} (China as CN, GBR as GB)",
+        f"  warning: 2 x sender_country: {doubts.NO_COUNTRY} (ZZ)",
     ]
 
 
 def test_countries_of_items_are_read_too_and_give_one_doubt() -> None:
     items = tuple(Item("tea", origin_country=country) for country in ("China", "CHN"))
     sent = make_consignment("C0", items=items)
-    record, doubts = correct_record(sent)
+    record, told = doubts.correct_record(sent)
     assert [item.origin_country for item in record.items or ()] == ["CN", "CN"]
-    assert doubts == [Doubt("country_read_as", "The country was read as CN.", "items.origin_country")]
+    assert told == [doubts.Doubt("country_read_as", "The country was read as CN.", "items.origin_country")]
     table = check_frame(build_frame([make_consignment("C1"), sent], Consignment), Consignment)
     assert to_consignments(table.rows, Consignment)[1] == record
-    assert table.report.warnings == {f"items.origin_country: {COUNTRY_CONVERTED}": 1}
+    assert table.report.warnings == {f"items.origin_country: {doubts.COUNTRY_CONVERTED}": 1}
     unlike = (Item(origin_country="China"), Item(origin_country="XY"))
-    same = correct_record(make_consignment("C0", items=unlike))[1]
+    same = doubts.correct_record(make_consignment("C0", items=unlike))[1]
     assert [each.code for each in same] == ["country_read_as", "unknown_country"]
 
 
@@ -114,9 +106,9 @@ def test_a_country_of_items_is_read_beneath_a_row_whose_items_are_too_many(tmp_p
 
 def test_ordinary_values_missing_ones_and_codes_in_small_letters_give_no_doubt() -> None:
     ordinary = make_consignment("C0", departure_country=" cn", currency=None, sender_country="XK")
-    assert correct_consignment(ordinary) == (ordinary, [])
+    assert doubts.correct_consignment(ordinary) == (ordinary, [])
     assert not check_frame(build_frame([ordinary], Consignment), Consignment).report.warnings
-    assert correct_record(alert := Alert("A1", datetime(2026, 1, 1, tzinfo=UTC))) == (alert, [])
+    assert doubts.correct_record(alert := Alert("A1", datetime(2026, 1, 1, tzinfo=UTC))) == (alert, [])
 
 
 def test_a_stream_counts_what_a_table_in_memory_counts(tmp_path: Path) -> None:
@@ -129,18 +121,18 @@ def test_a_stream_counts_what_a_table_in_memory_counts(tmp_path: Path) -> None:
     table = read_table(tmp_path / "t.parquet", Consignment)
     stream = stream_table(tmp_path / "t.parquet", Consignment, piece_rows=4)
     assert stream.report.warnings == table.report.warnings
-    assert table.report.warnings[f"departure_country: {COUNTRY_CONVERTED}"] == 1
+    assert table.report.warnings[f"departure_country: {doubts.COUNTRY_CONVERTED}"] == 1
     read = pd.concat([to_frame(chunk) for chunk in stream.read_chunks(Consignment)], ignore_index=True)
     pd.testing.assert_frame_equal(read, table.frame)
 
 
 def test_the_lists_of_codes_are_those_of_the_standards() -> None:
-    assert {country.alpha_2 for country in pycountry.countries} | {"AN", "XK"} == COUNTRIES
+    assert {country.alpha_2 for country in pycountry.countries} | {"AN", "XK"} == doubts.COUNTRIES
     ours = {each.alpha_3 for each in pycountry.currencies}
     ended = {"ANG", "BGN", "BYR", "CUC", "HRK", "LTL", "MRO", "SLL", "STD", "VEF", "ZWL"}
-    assert not CURRENCIES - ours - ended
+    assert not doubts.CURRENCIES - ours - ended
     funds = {"BOV", "CHE", "CHW", "CLF", "COU", "MXV", "USN", "UYI", "UYW"}
-    assert {code for code in ours - CURRENCIES if not code.startswith("X")} == funds
+    assert {code for code in ours - doubts.CURRENCIES if not code.startswith("X")} == funds
 
 
 def test_a_misspelt_column_is_named_with_the_column_that_it_may_be() -> None:

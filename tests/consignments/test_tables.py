@@ -14,33 +14,24 @@ from hypothesis import strategies as st
 from support.cases import read_cases
 from support.examples import day, make_consignment, make_outcome
 
+from consignments import tables
 from consignments.columns import BAD_SEQUENCE
 from consignments.errors import FileFault
 from consignments.files.table_writers import write_table
 from consignments.records import Alert, Consignment, Item, Outcome, Truth, create_consignment_type
-from consignments.tables import (
-    Table,
-    build_frame,
-    check_frame,
-    read_scores,
-    read_table,
-    stream_table,
-    to_consignments,
-    to_records,
-)
 from consignments.validation import write_rejects
 
 SUFFIXES = [".csv", ".parquet", ".jsonl"]
 HEADER = "consignment_id,channel,received_at,sender_name,hs_code,pieces\n"
 
 
-def read_csv(tmp_path: Path, text: str, record: Any = Consignment, **options: Any) -> Table:
+def read_csv(tmp_path: Path, text: str, record: Any = Consignment, **options: Any) -> tables.Table:
     path = tmp_path / "table.csv"
     path.write_text(text, encoding="utf-8")
-    return read_table(path, record, **options)
+    return tables.read_table(path, record, **options)
 
 
-def reasons(table: Table) -> list[tuple[str, str, str]]:
+def reasons(table: tables.Table) -> list[tuple[str, str, str]]:
     return [(reject.place, reject.column, reject.reason) for reject in table.rejects]
 
 
@@ -75,14 +66,14 @@ records = st.builds(
 @given(st.lists(records, max_size=4, unique_by=lambda record: record.consignment_id))
 @example([FULL, BARE])
 def test_any_records_survive_every_format(tmp_path: Path, given_records: list[Consignment]) -> None:
-    frame = build_frame(given_records, Consignment)
+    frame = tables.build_frame(given_records, Consignment)
     for suffix in SUFFIXES:
         path = tmp_path / f"c{suffix}"
         write_table(frame, path)
         if path.stat().st_size:
-            table = read_table(path, Consignment)
+            table = tables.read_table(path, Consignment)
             pd.testing.assert_frame_equal(table.frame, frame)
-            assert (to_consignments(table.frame, Consignment), table.rejects) == (given_records, ())
+            assert (tables.to_consignments(table.frame, Consignment), table.rejects) == (given_records, ())
 
 
 def test_the_canonical_frame_has_every_column_of_the_record_in_one_order_and_type(tmp_path: Path) -> None:
@@ -103,9 +94,9 @@ def test_a_table_is_read_as_its_line_says(tmp_path: Path, case: dict[str, Any]) 
     path.write_text(case["text"], encoding="utf-8")
     if "error" in case:
         with pytest.raises(FileFault, match=case["error"]):
-            read_table(path, Consignment)
+            tables.read_table(path, Consignment)
         return
-    table = read_table(path, Alert if "alerts" in path.name else Consignment)
+    table = tables.read_table(path, Alert if "alerts" in path.name else Consignment)
     assert {name: table.frame[name].tolist() for name in case["kept"]} == case["kept"]
     assert [[each.place, each.column, each.reason] for each in table.rejects] == case["rejects"]
     for line, start in zip(table.report.to_text().splitlines(), case["report"], strict=True):
@@ -127,7 +118,7 @@ def test_an_unknown_column_may_change_its_type(tmp_path: Path, monkeypatch: pyte
     row = '{"consignment_id": "X%d", "channel": "postal", "received_at": "2024-03-04", "pieces": %s, "note": %s}'
     lines = [row % (1, 2, 7), row % (2, '"2"', '"x"'), row % (3, "null", "[1]")]
     (tmp_path / "a.jsonl").write_text("\n".join(lines) + "\n")
-    table = read_table(tmp_path / "a.jsonl", Consignment)
+    table = tables.read_table(tmp_path / "a.jsonl", Consignment)
     assert table.frame["note"].tolist() == ["7", "x", "[1]"]
     assert table.frame["pieces"].fillna(0).tolist() == [2, 2, 0]
 
@@ -141,7 +132,9 @@ def test_an_unknown_column_may_change_its_type(tmp_path: Path, monkeypatch: pyte
     ],
 )
 def test_a_contradictory_outcome_is_rejected(changes: dict[str, Any], column: str, reason: str) -> None:
-    table = check_frame(build_frame([make_outcome("X1", **changes), make_outcome("X2")], Outcome), Outcome)
+    table = tables.check_frame(
+        tables.build_frame([make_outcome("X1", **changes), make_outcome("X2")], Outcome), Outcome
+    )
     (reject,) = table.rejects
     assert (reject.identifier, reject.column, reject.reason.startswith(reason)) == ("X1", column, True)
     assert table.frame["consignment_id"].tolist() == ["X2"]
@@ -149,15 +142,15 @@ def test_a_contradictory_outcome_is_rejected(changes: dict[str, Any], column: st
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_the_place_of_a_cancellation_may_be_missing_and_must_be_whole(tmp_path: Path, suffix: str) -> None:
-    frame = build_frame([FULL, BARE, BARE], Consignment)
+    frame = tables.build_frame([FULL, BARE, BARE], Consignment)
     late = 1_732_700_000_000_000_001
     frame["cancelled_sequence"] = pd.array([late, None, None], dtype="Int64")
     write_table(frame, tmp_path / f"table{suffix}")
-    table = read_table(tmp_path / f"table{suffix}", Consignment)
+    table = tables.read_table(tmp_path / f"table{suffix}", Consignment)
     assert table.frame["cancelled_sequence"].fillna(-1).tolist() == [late, -1, -1]
     assert table.report.unknown_columns == ()
     frame["cancelled_sequence"] = ["7", "7.5", ""]
-    bad = check_frame(frame, Consignment)
+    bad = tables.check_frame(frame, Consignment)
     assert reasons(bad) == [("table row 2", "cancelled_sequence", f"{BAD_SEQUENCE}, got '7.5'")]
 
 
@@ -179,9 +172,9 @@ def test_a_repeated_row_is_ignored_rejected_or_in_a_log_a_later_version(
     given_records: list[Any], sequence: list[int] | None, kept: list[int], rejected: int, repeats: int
 ) -> None:
     record = type(given_records[0])
-    frame = build_frame(given_records, record)
-    table = check_frame(frame if sequence is None else frame.assign(sequence=sequence), record)
-    assert to_records(table.frame, record) == [given_records[place] for place in kept]
+    frame = tables.build_frame(given_records, record)
+    table = tables.check_frame(frame if sequence is None else frame.assign(sequence=sequence), record)
+    assert tables.to_records(table.frame, record) == [given_records[place] for place in kept]
     assert (len(table.rejects), table.report.repeats) == (rejected, repeats)
 
 
@@ -214,7 +207,7 @@ def test_declared_columns_are_read_with_their_kind(tmp_path: Path) -> None:
     record = create_consignment_type(numeric=["tax_rate"], category=["tax_type"])
     header = HEADER.replace("sender_name,hs_code,pieces", "tax_rate,tax_type")
     table = read_csv(tmp_path, header + "X1,postal,2024-03-04,8.5,07\nX2,postal,2024-03-04,high,\n", record)
-    (found,) = to_consignments(table.frame, record)
+    (found,) = tables.to_consignments(table.frame, record)
     assert (found.tax_rate, found.tax_type) == (8.5, "07")  # type: ignore[attr-defined]
     assert [reject.column for reject in table.rejects] == ["tax_rate"]
     assert table.report.unknown_columns == ()
@@ -233,8 +226,8 @@ def test_a_frame_of_any_types_is_checked_like_a_file() -> None:
         },
         index=[5, 5, 5],
     )
-    table = check_frame(frame, Consignment, name="input")
-    first, second = to_consignments(table.frame, Consignment)
+    table = tables.check_frame(frame, Consignment, name="input")
+    first, second = tables.to_consignments(table.frame, Consignment)
     assert (first.consignment_id, first.hs_code) == ("1", "61091000")
     assert (first.pieces, first.items) == (2.0, (Item("a"),))
     assert first.received_at == second.received_at == datetime(2024, 3, 4, tzinfo=UTC)
@@ -243,20 +236,20 @@ def test_a_frame_of_any_types_is_checked_like_a_file() -> None:
 
 
 def test_records_come_from_a_checked_frame_a_slice_and_a_frame_without_every_column() -> None:
-    checked = build_frame([FULL, BARE], Consignment)
-    pd.testing.assert_frame_equal(check_frame(checked, Consignment).frame, checked)
-    frame = build_frame([FULL, BARE, make_consignment("X3")], Consignment)
-    assert to_consignments(frame.iloc[1:2], Consignment) == [BARE]
+    checked = tables.build_frame([FULL, BARE], Consignment)
+    pd.testing.assert_frame_equal(tables.check_frame(checked, Consignment).frame, checked)
+    frame = tables.build_frame([FULL, BARE, make_consignment("X3")], Consignment)
+    assert tables.to_consignments(frame.iloc[1:2], Consignment) == [BARE]
     few = frame[["consignment_id", "channel", "received_at"]]
-    assert to_consignments(few, Consignment)[1] == BARE
+    assert tables.to_consignments(few, Consignment)[1] == BARE
 
 
 def test_repeated_consignments_keep_their_order_by_a_sequence() -> None:
-    frame = build_frame([FULL, make_consignment("RB123456785GB", pieces=9.0)], Consignment)
+    frame = tables.build_frame([FULL, make_consignment("RB123456785GB", pieces=9.0)], Consignment)
     assert frame["sequence"].tolist() == [1, 2]
-    assert check_frame(frame, Consignment).rejects == ()
-    assert "sequence" not in build_frame([FULL, BARE], Consignment)
-    assert "sequence" not in build_frame([make_outcome(), make_outcome()], Outcome)
+    assert tables.check_frame(frame, Consignment).rejects == ()
+    assert "sequence" not in tables.build_frame([FULL, BARE], Consignment)
+    assert "sequence" not in tables.build_frame([make_outcome(), make_outcome()], Outcome)
 
 
 def test_a_score_table_is_read_back_with_codes_as_texts(tmp_path: Path) -> None:
@@ -268,35 +261,42 @@ def test_a_score_table_is_read_back_with_codes_as_texts(tmp_path: Path) -> None:
     scores = pd.DataFrame(rows, columns=[*names, "reasons"])
     for suffix in SUFFIXES:
         write_table(scores, tmp_path / f"s{suffix}")
-        found = read_scores(tmp_path / f"s{suffix}")
+        found = tables.read_scores(tmp_path / f"s{suffix}")
         assert found["score"].tolist() == [0.25, 1e-7]
         assert found["model_version"].tolist() == ["03", "03"]
         assert found["history"].dropna().tolist() == ["given"]
         assert found["reasons"].notna().tolist() == [True, False]
     (tmp_path / "s.csv").write_text("consignment_id,score,band,received_at\nX1,1.5,high,2024-03-04\n")
     with pytest.raises(FileFault, match="score: above 1"):
-        read_scores(tmp_path / "s.csv")
+        tables.read_scores(tmp_path / "s.csv")
 
 
 def test_a_row_of_a_log_dated_after_tomorrow_is_at_fault() -> None:
     soon, later = (pd.Timestamp.now("UTC").floor("s") + pd.Timedelta(days=days) for days in (0.9, 1.1))
-    rows = build_frame([make_consignment("A"), make_consignment("B"), make_consignment("C")], Consignment)
+    rows = tables.build_frame(
+        [make_consignment("A"), make_consignment("B"), make_consignment("C")], Consignment
+    )
     rows.loc[[1, 2], "received_at"] = [soon, later]
-    table = check_frame(rows.assign(sequence=[1, 2, 3]), Consignment)
+    table = tables.check_frame(rows.assign(sequence=[1, 2, 3]), Consignment)
     assert [(reject.identifier, reject.column) for reject in table.rejects] == [("C", "received_at")]
     assert "after tomorrow" in table.rejects[0].reason
-    assert not check_frame(rows, Consignment).rejects, "without a sequence it comes last and harms nothing"
-    told = build_frame([make_outcome("A"), make_outcome("B")], Outcome)
+    assert not tables.check_frame(rows, Consignment).rejects, (
+        "without a sequence it comes last and harms nothing"
+    )
+    told = tables.build_frame([make_outcome("A"), make_outcome("B")], Outcome)
     told["recorded_at"] = [soon, later]
-    table = check_frame(told.assign(sequence=[1, 2]), Outcome)
+    table = tables.check_frame(told.assign(sequence=[1, 2]), Outcome)
     assert [(reject.identifier, reject.column) for reject in table.rejects] == [("B", "recorded_at")]
 
 
 def test_a_declared_column_that_the_table_lacks_is_refused_and_the_nearest_is_named(tmp_path: Path) -> None:
-    frame = build_frame([make_consignment("C1")], Consignment).assign(tax_rate=[0.1])
+    frame = tables.build_frame([make_consignment("C1")], Consignment).assign(tax_rate=[0.1])
     write_table(frame, tmp_path / "t.parquet")
     told = r"t\.parquet: the table lacks the declared column tax_rat; .*did you mean 'tax_rate'\?"
-    for read in (read_table, stream_table):
+    for read in (tables.read_table, tables.stream_table):
         with pytest.raises(FileFault, match=told):
             read(tmp_path / "t.parquet", create_consignment_type(numeric=["tax_rat"]))
-    assert len(read_table(tmp_path / "t.parquet", create_consignment_type(numeric=["tax_rate"])).frame) == 1
+    assert (
+        len(tables.read_table(tmp_path / "t.parquet", create_consignment_type(numeric=["tax_rate"])).frame)
+        == 1
+    )

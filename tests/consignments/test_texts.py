@@ -8,17 +8,11 @@ from typing import Any
 import pytest
 from support.cases import read_cases
 
+from consignments import identifiers
 from consignments.countries import parse_country
 from consignments.errors import BadSetting, MessageFault
 from consignments.goods.descriptions import is_admin_text, is_vague, normalize_words
 from consignments.goods.hs_headings import has_heading
-from consignments.identifiers import (
-    format_awb_number,
-    has_valid_check_digit,
-    normalize_identifier,
-    parse_awb,
-    parse_s10,
-)
 from consignments.messages.air.waybills import find_airport_country, looks_consolidated
 from consignments.messages.content.paths import find_values
 from consignments.messages.content.trees import decode_json, parse_json_tree, parse_xml_tree
@@ -50,7 +44,7 @@ def read_json(text: str) -> Any:
 
 def read_waybill(text: str) -> tuple[str, str, bool] | None:
     """Read the number, the house, and whether the check digit holds."""
-    found = parse_awb(text)
+    found = identifiers.parse_awb(text)
     return found and (found.number, found.house, found.check_holds)
 
 
@@ -70,9 +64,9 @@ READERS: dict[str, Callable[[Any], Any]] = {
         "consolidation": looks_consolidated,
         "administrative": is_admin_text,
     },
-    **{"vague": is_vague, "words": normalize_words, "heading": has_heading, "item": parse_s10},
-    **{"check digit": has_valid_check_digit, "identifier": normalize_identifier},
-    **{"waybill": read_waybill, "waybill number": format_awb_number},
+    **{"vague": is_vague, "words": normalize_words, "heading": has_heading, "item": identifiers.parse_s10},
+    **{"check digit": identifiers.has_valid_check_digit, "identifier": identifiers.normalize_identifier},
+    **{"waybill": read_waybill, "waybill number": identifiers.format_awb_number},
 }
 
 

@@ -9,12 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.calibration import MAX_LOG_ODDS, MIN_RANDOM_POSITIVES, Calibration, compute_logistic
-from models.fitting.calibration import (
-    MIN_SLOPE_POSITIVES,
-    anchor_calibration,
-    estimate_level,
-    fit_calibration,
-)
+from models.fitting import calibration
 
 TRUE_SLOPE, TRUE_INTERCEPTS = 1.5, {"postal": 0.5, "air_cargo": -0.5}
 
@@ -30,7 +25,7 @@ def made(count: int, seed: int = 1) -> tuple[Any, Any, list[str]]:
 
 def test_slope_and_intercepts_are_found_again_where_there_are_many_rows() -> None:
     raw, y, channel = made(60_000)
-    found = fit_calibration(raw, y, np.ones(len(raw)), channel)
+    found = calibration.fit_calibration(raw, y, np.ones(len(raw)), channel)
     assert found.slope == pytest.approx(TRUE_SLOPE, abs=0.05)
     assert found.channels == pytest.approx(TRUE_INTERCEPTS, abs=0.1)
 
@@ -40,7 +35,7 @@ def test_some_tens_of_finds_move_the_slope_less_than_half_as_far_as_they_show() 
     raw = rng.normal(-5.0, 2.0, 4000)
     y = (rng.random(len(raw)) < 1 / (1 + np.exp(-(0.5 * raw - 2.5)))).astype(float)
     assert 20 < y.sum() < 100
-    assert 0.75 < fit_calibration(raw, y, np.ones(len(raw)), ["postal"] * len(raw)).slope < 1.0
+    assert 0.75 < calibration.fit_calibration(raw, y, np.ones(len(raw)), ["postal"] * len(raw)).slope < 1.0
 
 
 def test_a_channel_with_few_finds_stays_near_the_pooled_intercept() -> None:
@@ -48,7 +43,7 @@ def test_a_channel_with_few_finds_stays_near_the_pooled_intercept() -> None:
     few = [i for i, name in enumerate(channel) if name == "air_cargo"][40:]
     kept = np.setdiff1d(np.arange(len(raw)), few)
     names = [channel[i] for i in kept]
-    found = fit_calibration(raw[kept], y[kept], np.ones(len(kept)), names)
+    found = calibration.fit_calibration(raw[kept], y[kept], np.ones(len(kept)), names)
     gap_of = {name: abs(value - found.intercept) for name, value in found.channels.items()}
     assert gap_of["air_cargo"] < abs(TRUE_INTERCEPTS["air_cargo"] - TRUE_INTERCEPTS["postal"]) / 2
 
@@ -56,26 +51,26 @@ def test_a_channel_with_few_finds_stays_near_the_pooled_intercept() -> None:
 def test_with_few_positives_only_the_intercept_is_fitted() -> None:
     raw, _, channel = made(2000)
     y = np.zeros(len(raw))
-    y[: MIN_SLOPE_POSITIVES - 1] = 1
-    found = fit_calibration(raw, y, np.ones(len(raw)), channel)
+    y[: calibration.MIN_SLOPE_POSITIVES - 1] = 1
+    found = calibration.fit_calibration(raw, y, np.ones(len(raw)), channel)
     assert (found.slope, found.channels) == (1.0, {})
-    expected = (MIN_SLOPE_POSITIVES - 0.5) / (len(raw) + 1)
+    expected = (calibration.MIN_SLOPE_POSITIVES - 0.5) / (len(raw) + 1)
     assert found.calibrate(raw, channel).mean() == pytest.approx(expected, rel=1e-6)
-    without = fit_calibration(raw, 0 * y, np.ones(len(raw)), channel).calibrate(raw, channel)
+    without = calibration.fit_calibration(raw, 0 * y, np.ones(len(raw)), channel).calibrate(raw, channel)
     assert 0 < without.mean() < 1e-3
 
 
 def test_without_rows_or_weight_the_raw_score_is_taken_as_it_is() -> None:
     as_it_is = Calibration(1.0, 0.0, {})
-    assert fit_calibration(np.zeros(0), np.zeros(0), np.zeros(0), []) == as_it_is
-    assert fit_calibration(np.ones(3), np.ones(3), np.zeros(3), ["postal"] * 3) == as_it_is
+    assert calibration.fit_calibration(np.zeros(0), np.zeros(0), np.zeros(0), []) == as_it_is
+    assert calibration.fit_calibration(np.ones(3), np.ones(3), np.zeros(3), ["postal"] * 3) == as_it_is
 
 
 @pytest.mark.parametrize("separation", [-1.0, 1.0])
 def test_raw_scores_that_part_or_invert_the_labels_give_a_slope_in_bounds(separation: float) -> None:
     y = np.array([0.0] * 500 + [1.0] * 50)
     raw = separation * np.where(y == 1, 3.0, -3.0) + np.linspace(0, 0.1, len(y))
-    found = fit_calibration(raw, y, np.ones(len(y)), ["postal"] * len(y))
+    found = calibration.fit_calibration(raw, y, np.ones(len(y)), ["postal"] * len(y))
     assert 0 < found.slope <= 20
     assert np.isfinite(found.intercept)
 
@@ -96,7 +91,7 @@ def test_many_random_inspections_bring_the_promise_to_the_truth(factor: float) -
     rng = np.random.default_rng(1)
     promised = rng.beta(0.3, 12.0, 12_000)
     positive = rng.random(12_000) < promised * factor
-    level = estimate_level(promised, positive)
+    level = calibration.estimate_level(promised, positive)
     shifted = 1 / (1 + np.exp(-(np.log(promised / (1 - promised)) + level.shift)))
     assert level.positives >= MIN_RANDOM_POSITIVES
     assert shifted.sum() == pytest.approx(positive.sum(), rel=0.04)
@@ -110,15 +105,15 @@ def test_the_interval_holds_the_truth_about_as_often_as_it_says() -> None:
         factor = float(np.exp(rng.normal(0, 1.0)))
         promised = np.minimum(rng.beta(0.3, 25.0, 600), 0.3)
         chance = 1 / (1 + np.exp(-(np.log(promised / (1 - promised)) + np.log(factor))))
-        level = estimate_level(promised, rng.random(600) < chance)
+        level = calibration.estimate_level(promised, rng.random(600) < chance)
         shifted = 1 / (1 + np.exp(-(np.log(promised / (1 - promised)) + level.shift)))
         held += level.low <= chance.sum() / shifted.sum() <= level.high
     assert 0.9 <= held / 200 <= 1.0
 
 
 def test_with_few_finds_the_sentence_says_that_the_level_rests_on_what_was_chosen() -> None:
-    few = estimate_level(np.full(400, 0.02), np.arange(400) < MIN_RANDOM_POSITIVES - 1)
-    many = estimate_level(np.full(400, 0.02), np.arange(400) < MIN_RANDOM_POSITIVES)
+    few = calibration.estimate_level(np.full(400, 0.02), np.arange(400) < MIN_RANDOM_POSITIVES - 1)
+    many = calibration.estimate_level(np.full(400, 0.02), np.arange(400) < MIN_RANDOM_POSITIVES)
     assert (
         "from selected inspections only. Random ones alone do not tell it (9 positives among 400 random"
         in few.to_sentence()
@@ -126,12 +121,12 @@ def test_with_few_finds_the_sentence_says_that_the_level_rests_on_what_was_chose
     assert "anchored on 10 positives" in many.to_sentence()
     assert f"are {1 / few.high:.3g} to {1 / few.low:.3g} times the real ones" in few.to_sentence()
     assert many.high / many.low < 6
-    none = estimate_level(np.full(12, 0.02), np.zeros(12, dtype=bool))
+    none = calibration.estimate_level(np.full(12, 0.02), np.zeros(12, dtype=bool))
     assert "12 random inspections of the tested weeks): by them, it is unknown." in none.to_sentence()
 
 
 def test_without_random_inspections_nothing_is_shifted_and_the_interval_is_wide() -> None:
-    level = estimate_level(np.zeros(0), np.zeros(0, dtype=bool))
+    level = calibration.estimate_level(np.zeros(0), np.zeros(0, dtype=bool))
     assert level.shift == 0
     assert level.low < 0.1
     assert level.high > 10
@@ -140,9 +135,9 @@ def test_without_random_inspections_nothing_is_shifted_and_the_interval_is_wide(
 def test_a_calibration_that_promises_four_times_too_much_is_corrected() -> None:
     rng = np.random.default_rng(3)
     raw = rng.normal(-3.0, 1.0, 8_000)
-    calibration = Calibration(1.0, np.log(4.0), {})
+    promising = Calibration(1.0, np.log(4.0), {})
     positive = rng.random(8_000) < 1 / (1 + np.exp(-raw))
-    anchored, level = anchor_calibration(calibration, raw, ["postal"] * 8_000, positive)
+    anchored, level = calibration.anchor_calibration(promising, raw, ["postal"] * 8_000, positive)
     assert anchored.calibrate(raw, ["postal"] * 8_000).sum() == pytest.approx(positive.sum(), rel=0.05)
     assert level.shift == pytest.approx(-np.log(4.0), abs=0.15)
-    assert (anchored.slope, anchored.intercept) == (1.0, calibration.intercept + level.shift)
+    assert (anchored.slope, anchored.intercept) == (1.0, promising.intercept + level.shift)

@@ -12,22 +12,15 @@ from hypothesis import strategies as st
 from support.cases import read_cases
 from support.messages import DIRECT, HOUSE, MASTER, MESSAGES, POUNDS, read_messages
 
-from consignments.messages import kinds
+from consignments.messages import kinds, sources
 from consignments.messages.kinds import MessageKind, detect_kind, list_kinds
-from consignments.messages.sources import (
-    TEXT_START,
-    RawMessage,
-    join_continuations,
-    read_file,
-    split_messages,
-)
 
 FWB, FHL = (MESSAGES / "fwb_direct.txt").read_bytes(), (MESSAGES / "fhl_houses.txt").read_bytes()
 PARTS = [HOUSE.read_bytes(), FWB, MASTER.read_bytes(), FHL, DIRECT.read_bytes(), POUNDS.read_bytes()]
 
 
-def identifiers(*sources: Path | bytes) -> list[str]:
-    return sorted({c.consignment_id for c in read_messages(sources).consignments})
+def identifiers(*given: Path | bytes) -> list[str]:
+    return sorted({c.consignment_id for c in read_messages(given).consignments})
 
 
 def test_a_folder_an_archive_and_one_file_of_all_give_the_same(tmp_path: Path) -> None:
@@ -50,7 +43,9 @@ def test_a_folder_an_archive_and_one_file_of_all_give_the_same(tmp_path: Path) -
 @pytest.mark.parametrize("case", read_cases("split_bodies"))
 def test_a_body_is_cut_into_its_messages(case: dict[str, Any]) -> None:
     """Each line has a claim, a body, and its messages, with one letter for each byte."""
-    parts = [part.strip().decode("latin-1") for part in split_messages(case["body"].encode("latin-1"))]
+    parts = [
+        part.strip().decode("latin-1") for part in sources.split_messages(case["body"].encode("latin-1"))
+    ]
     assert parts == case["messages"]
 
 
@@ -72,7 +67,7 @@ def test_a_file_of_an_archive_has_its_own_time(tmp_path: Path) -> None:
             ((2024, 5, 6, 7, 8, 10), (1980, 1, 1, 0, 0, 0), (2099, 1, 1, 0, 0, 0))
         ):
             file.writestr(zipfile.ZipInfo(str(number), date_time), FWB)
-    known, unset, later = (message.received_at for message in read_file(path))
+    known, unset, later = (message.received_at for message in sources.read_file(path))
     assert known == datetime(2024, 5, 6, 7, 8, 10, tzinfo=UTC)
     assert unset == later == datetime.fromtimestamp(path.stat().st_mtime, UTC)
 
@@ -87,7 +82,7 @@ def test_an_empty_file_and_a_missing_one_are_rejects(tmp_path: Path) -> None:
 @given(st.lists(st.sampled_from([*PARTS, b"\n\n", b"no message\n"]), max_size=6))
 def test_cutting_loses_no_byte_but_blanks(parts: list[bytes]) -> None:
     data = b"\n".join(parts)
-    assert b"".join(b"".join(split_messages(data)).split()) == b"".join(data.split())
+    assert b"".join(b"".join(sources.split_messages(data)).split()) == b"".join(data.split())
 
 
 @pytest.mark.parametrize(
@@ -102,7 +97,7 @@ def test_cutting_loses_no_byte_but_blanks(parts: list[bytes]) -> None:
 )
 def test_small_messages_are_cut_without_a_look_at_the_large_one_behind(small: bytes, large: bytes) -> None:
     last = large % (b"x" * 20_000_000)  # 5,000 looks at it would take minutes
-    *parts, end = split_messages((small + b"\n") * 5_000 + last)
+    *parts, end = sources.split_messages((small + b"\n") * 5_000 + last)
     assert [part.strip() for part in parts] == [small] * 5_000
     assert end.strip() == last
 
@@ -111,15 +106,20 @@ def test_small_messages_are_cut_without_a_look_at_the_large_one_behind(small: by
     "part", [b"<a><!--" * 5_000, b"FWB/16\n" + b"AAAAAAA\n" * 8_000 + b"x\n", b" " * 50_000 + b"x"]
 )
 def test_what_begins_and_never_ends_is_looked_at_once(part: bytes) -> None:
-    assert b"".join(split_messages(part * 20)).count(b"x") == part.count(b"x") * 20  # else it takes minutes
-    assert len(list(join_continuations([RawMessage("a", FWB), RawMessage("b", part)]))) == 2
+    assert (
+        b"".join(sources.split_messages(part * 20)).count(b"x") == part.count(b"x") * 20
+    )  # else it takes minutes
+    assert (
+        len(list(sources.join_continuations([sources.RawMessage("a", FWB), sources.RawMessage("b", part)])))
+        == 2
+    )
 
 
 @pytest.mark.parametrize("kind", [kind for kind in list_kinds() if kind.codes[0]], ids=lambda kind: kind.name)
 def test_a_code_of_the_registry_names_a_message_and_begins_a_further_one_in_a_file(kind: MessageKind) -> None:
     first_line = kind.codes[0] if kind.bare else f"{kind.codes[0]} / 3"
     assert detect_kind(f"QD ICNXXXX\n {first_line} \r\n".encode()).name == kind.name
-    assert TEXT_START.search(f"LAST\r\n{first_line} \r\n".encode())
+    assert sources.TEXT_START.search(f"LAST\r\n{first_line} \r\n".encode())
 
 
 def test_a_new_code_needs_only_its_entry_in_the_registry(monkeypatch: pytest.MonkeyPatch) -> None:

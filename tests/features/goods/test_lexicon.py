@@ -8,33 +8,26 @@ import pytest
 
 from consignments.goods.descriptions import read_vague_terms
 from features.goods import kernels as kernel
+from features.goods import lexicon
 from features.goods.hs import COVER_HEADINGS, FAMILIES, FAMILY_CODES, TYPICAL_CODES, build_hs_tables
-from features.goods.lexicon import (
-    SUBSTANCE_FAMILIES,
-    WORD_SLOTS,
-    hash_words,
-    read_names,
-    read_words,
-    strip_separators,
-)
 
 SEED = Path(__file__).parents[4] / "shared" / "data" / "seed_lexicon.csv"
 PACKAGE = Path(kernel.__file__).parent
 
 
 def letters(spelling: str) -> tuple[int, ...]:
-    return tuple(letter & kernel.CODE_MASK for letter, _ in strip_separators(spelling))
+    return tuple(letter & kernel.CODE_MASK for letter, _ in lexicon.strip_separators(spelling))
 
 
 def test_a_spelling_of_four_letters_never_fires_alone() -> None:
-    short = [term for term in read_names() if len(term.spelling) <= 4]
+    short = [term for term in lexicon.read_names() if len(term.spelling) <= 4]
     assert {"HHC", "2C-B", "khat"} <= {term.spelling for term in short}
     assert not [term for term in short if term.tier == kernel.SPECIFIC and term.spelling.isascii()]
 
 
 def test_a_spelling_has_one_meaning() -> None:
     meanings = defaultdict(set)
-    for term in [*read_names(), *read_words()]:
+    for term in [*lexicon.read_names(), *lexicon.read_words()]:
         if term.tier != kernel.CLASS:
             meanings[term.sort, letters(term.spelling)].add((term.family, term.slot))
     assert [spelling for spelling, found in meanings.items() if len(found) > 1] == []
@@ -43,7 +36,7 @@ def test_a_spelling_has_one_meaning() -> None:
 def test_every_seed_name_is_known() -> None:
     if not SEED.exists():
         pytest.skip("the seed lexicon is not beside this checkout")
-    known = {letters(term.spelling) for term in read_names()}
+    known = {letters(term.spelling) for term in lexicon.read_names()}
     with SEED.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     names = [name for row in rows for name in [row["name"], *filter(None, row["aliases"].split("|"))]]
@@ -53,15 +46,15 @@ def test_every_seed_name_is_known() -> None:
 
 def test_families_and_kinds_are_all_known() -> None:
     with (PACKAGE / "lexicon.csv").open(encoding="utf-8", newline="") as file:
-        assert {row["family"] for row in csv.DictReader(file)} == set(SUBSTANCE_FAMILIES)
+        assert {row["family"] for row in csv.DictReader(file)} == set(lexicon.SUBSTANCE_FAMILIES)
     with (PACKAGE / "goods_words.csv").open(encoding="utf-8", newline="") as file:
         kinds = {row["kind"] for row in csv.DictReader(file)}
-    assert kinds == (set(FAMILIES) - {"other"}) | set(WORD_SLOTS)
+    assert kinds == (set(FAMILIES) - {"other"}) | set(lexicon.WORD_SLOTS)
 
 
 def test_vague_terms_stand_in_their_normal_form_once() -> None:
     terms = read_vague_terms()
-    hashes = [hash_words(term) for term in terms]
+    hashes = [lexicon.hash_words(term) for term in terms]
     assert len(set(hashes)) == len(terms) > 300
     assert [term for term in terms if term != " ".join(term.split()) or term != term.lower()] == []
     assert [term for term in terms if any("à" <= char <= "ÿ" for char in term)] == []

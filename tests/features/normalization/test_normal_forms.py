@@ -11,16 +11,11 @@ from consignments.records import Consignment, Item
 from consignments.tables import build_frame
 from features.goods.character_folding import fold_text
 from features.goods.kernels import CODE_MASK
+from features.normalization import normal_forms
 from features.normalization.addresses import find_door, normalize_address
 from features.normalization.emails import normalize_email
 from features.normalization.letters import fold_to_ascii
 from features.normalization.names import normalize_name
-from features.normalization.normal_forms import (
-    clean_hs,
-    get_declared_texts,
-    get_goods_text,
-    normalize_consignment,
-)
 from features.normalization.phones import CALLING_CODES, PLANS, check_phone, normalize_phone
 from features.normalization.romanization import romanize
 from features.streams import list_declared_texts
@@ -37,7 +32,7 @@ def find_door_of(address):
 
 
 FORMS = {"name": normalize_name, "address": normalize_address, "phone": normalize_phone, "door": find_door_of}
-FORMS |= {"email": normalize_email, "hs": clean_hs, "latin": romanize, "folded": fold_disguise}
+FORMS |= {"email": normalize_email, "hs": normal_forms.clean_hs, "latin": romanize, "folded": fold_disguise}
 
 
 @pytest.mark.parametrize("case", read_cases("normal_forms"))
@@ -51,22 +46,22 @@ def test_spellings_of_one_thing_are_one_form_and_near_misses_stay_apart(case):
 
 def test_goods_text_keeps_spelling_and_tells_each_description_once():
     c = make_consignment(items=(Item(description="Red Tea"), Item(description="cotton t-shirts"), Item()))
-    assert get_goods_text(c) == "cotton t-shirts | Red Tea"
-    assert get_goods_text(make_consignment(description=None)) == ""
+    assert normal_forms.get_goods_text(c) == "cotton t-shirts | Red Tea"
+    assert normal_forms.get_goods_text(make_consignment(description=None)) == ""
 
 
 def test_reasons_quote_of_a_table_what_they_quote_of_a_record():
     tea = make_consignment(items=[Item(description="Red Tea", hs_code="0902.40")], hs_code=None)
     records = [tea, make_consignment(description=None, route=None, hs_code="6109 10")]
     declared = list_declared_texts(build_frame(records, Consignment))
-    assert declared == [get_declared_texts(c) for c in records]
+    assert declared == [normal_forms.get_declared_texts(c) for c in records]
     found = [(each.goods, each.hs) for each in declared]
     assert found == [("cotton t-shirts | Red Tea", "090240"), ("", "610910")]
 
 
 def test_missing_fields_give_empty_forms():
     gone = make_anonymous("A", hs_code=None, description=None)
-    assert set(normalize_consignment(gone)) == {""}
+    assert set(normal_forms.normalize_consignment(gone)) == {""}
 
 
 @pytest.mark.parametrize("case", read_cases("phone_doubts"))
@@ -88,7 +83,7 @@ COUNTRY = st.sampled_from(["KR", "US", "GB", "DE", "RU", "IT", "HU", "CN", "XX",
 
 @given(ODD)
 def test_forms_of_forms_are_the_forms(text):
-    for form in (fold_to_ascii, normalize_name, normalize_email, clean_hs):
+    for form in (fold_to_ascii, normalize_name, normalize_email, normal_forms.clean_hs):
         assert form(form(text)) == form(text)
 
 
