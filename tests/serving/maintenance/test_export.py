@@ -276,7 +276,7 @@ def test_the_state_of_a_log_is_that_of_a_batch_over_its_tables_and_is_exported_o
     assert [path.stat().st_mtime_ns for path in sorted((tmp_path / "by 1").rglob("*.npy"))] == before
     for given, fault in (
         (("export", "--state", str(tmp_path / "batch")), "another state of history already"),
-        ((*words, "--out", str(exported)), "--out DIR [--personal], or --state DIR"),
+        ((*words, "--out", str(exported)), "exactly one of these options is needed"),
     ):
         assert fault in refuse(lived_world, *given[1:])
 
