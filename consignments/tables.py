@@ -34,7 +34,6 @@ from consignments.validation import (
     finish_check,
     keep_rows,
     refuse_missing_columns,
-    refuse_rejects,
     to_frame,
 )
 from consignments.workers import pause_garbage_collection
@@ -70,10 +69,7 @@ def read_table(path: Path | str, record: type[msgspec.Struct], *, strict: bool =
     A consignment type with declared columns reads those too. Raise `FileFault` if the table cannot be used as a whole, or if it is
     read strictly and any row is invalid.
     """
-    table = _check_table(read_files(Path(path)), record)
-    if strict:
-        refuse_rejects(table.rejects)
-    return table
+    return _check_table(read_files(Path(path)), record, strict)
 
 
 def check_frame(
@@ -94,10 +90,7 @@ def check_frame(
     given = convert_frame(frame)
     refuse_bad_columns(given.column_names, name)
     part = TablePart(given, name, "row", np.arange(1, len(given) + 1))
-    table = _check_table(RawTable(name, (part,)), record)
-    if strict:
-        refuse_rejects(table.rejects)
-    return table
+    return _check_table(RawTable(name, (part,)), record, strict)
 
 
 def read_scores(path: Path | str) -> pd.DataFrame:
@@ -105,10 +98,10 @@ def read_scores(path: Path | str) -> pd.DataFrame:
     return read_table(path, ScoreRow, strict=True).frame
 
 
-def _check_table(given: RawTable | ParquetTable, record: type[msgspec.Struct]) -> Table:
+def _check_table(given: RawTable | ParquetTable, record: type[msgspec.Struct], strict: bool) -> Table:
     refuse_missing_columns(given.columns, record, given.name)
     checks = [check_part(part, given.columns, record) for part in given.parts]
-    report, rejects = finish_check(given, checks, given.parts, record)
+    report, rejects = finish_check(given, checks, given.parts, record, strict)
     return Table(concat_rows([check.kept for check in checks]), report, rejects)
 
 
@@ -174,9 +167,7 @@ def stream_table(
         checks.append(check_part(part, table.columns, record, ORDER_COLUMNS))
         if progress is not None:
             progress("check", sum(len(each.good) for each in checks), table.rows)
-    report, rejects = finish_check(table, checks, table.read_parts(piece_rows), record)
-    if strict:
-        refuse_rejects(rejects)
+    report, rejects = finish_check(table, checks, table.read_parts(piece_rows), record, strict)
     return TableStream(
         path=path,
         report=report,

@@ -308,8 +308,12 @@ def finish_check(
     checks: Sequence[PartCheck],
     parts: Iterable[TablePart],
     record: type[msgspec.Struct],
+    strict: bool,
 ) -> tuple[ReadReport, tuple[Reject, ...]]:
-    """Reject or drop repeated rows, and report on all parts; they are read again only if they have invalid rows."""
+    """Reject or drop repeated rows, and report on all parts, which are read again only if they have invalid rows.
+
+    Raise `FileFault` if the table is read strictly and any row is invalid.
+    """
     repeats = _drop_repeated_outcomes(checks, record) if issubclass(record, Outcome) else 0
     # In a log a row with the identifier of an earlier row amends or replaces that one.
     is_log = SEQUENCE in given.columns and not issubclass(record, Truth)
@@ -317,6 +321,11 @@ def finish_check(
         _reject_repeated_identifiers(checks, record)
     found = _build_all_rejects(given.columns, checks, parts, record)
     rejects = (*given.rejects, *_limit_rejects(found, given.name))
+    if strict and rejects:
+        more = f" and {len(rejects) - 1} more" if len(rejects) > 1 else ""
+        raise FileFault(
+            f"invalid rows, and none is allowed here: {rejects[0]}{more}", todo="correct or drop these rows"
+        )
     reasons = Counter(reject.reason for reject in given.rejects)
     for fault in (fault for check in checks for fault in check.faults):
         reasons[f"{fault.column}: {fault.text}"] += int(fault.rows.sum())
@@ -459,12 +468,3 @@ def write_rejects(rejects: Iterable[Reject], path: Path) -> None:
     """Write the rejects to a table: place, identifier, column, reason, and the original row."""
     rows = [asdict(reject) for reject in rejects]
     write_table(pd.DataFrame(rows, columns=list(Reject.__slots__), dtype="str"), path)
-
-
-def refuse_rejects(rejects: Sequence[Reject]) -> None:
-    """Raise `FileFault` if there is any reject."""
-    if rejects:
-        more = f" and {len(rejects) - 1} more" if len(rejects) > 1 else ""
-        raise FileFault(
-            f"invalid rows, and none is allowed here: {rejects[0]}{more}", todo="correct or drop these rows"
-        )
