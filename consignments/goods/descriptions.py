@@ -57,11 +57,8 @@ def is_admin_text(description: str) -> bool:
     words = normalize_words(description[:MAX_READ_CHARACTERS])
     phrases, fillers = _load_patterns()
     rest, found = phrases.subn(" ", f" {words} ")
-    return found > 0 and not any(map(_may_name_goods, fillers.sub(" ", rest).split()))
-
-
-def _may_name_goods(word: str) -> bool:
-    return len(word) >= MIN_WORD_LENGTH and not any(char.isdigit() for char in word)
+    others = (word for word in fillers.sub(" ", rest).split() if len(word) >= MIN_WORD_LENGTH)
+    return found > 0 and all(any(char.isdigit() for char in word) for word in others)
 
 
 @cache
