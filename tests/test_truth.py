@@ -4,28 +4,14 @@ import ast
 from pathlib import Path
 
 import click
-import pandas as pd
 import pytest
-from click.testing import CliRunner
-from support.examples import make_consignment
 
 import npsrisk
-from consignments.records import Consignment, Truth
-from consignments.tables import build_frame
+from consignments.records import Truth
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 JUDGES = {"train", "compare", "replay", "debrief"}
 """Verbs that may be given the truth, to judge by it."""
-
-
-def test_a_truth_given_in_place_of_outcomes_is_refused(tmp_path: Path) -> None:
-    build_frame([make_consignment("A")], Consignment).to_parquet(tmp_path / "consignments.parquet")
-    truth = pd.DataFrame({"consignment_id": ["A"], "result": ["nps"], "network": ["webshop"]})
-    truth.to_parquet(tmp_path / "posing.parquet")
-    tables = [f"--consignments={tmp_path}/consignments.parquet", f"--outcomes={tmp_path}/posing.parquet"]
-    refused = CliRunner().invoke(npsrisk.main, ["train", *tables])
-    assert refused.exit_code == 2
-    assert "selected_by" in refused.output
 
 
 def test_only_verbs_that_judge_can_be_given_the_truth() -> None:

@@ -228,25 +228,3 @@ def test_a_period_without_a_positive_label_is_named(month):
 
 def test_a_validation_without_finds_is_taken_as_it_is():
     assert build(*without("2024-04N")).report[1]["positive"] == 0
-
-
-@pytest.mark.parametrize(
-    ("change", "told"),
-    [
-        (
-            {"consignment_id": "other"},
-            r"7 outcomes, 7 of them final.*identifiers of outcomes and consignments match .*'other'",
-        ),
-        (
-            {"result": "pending"},
-            r"7 outcomes, 0 of them final.*provide final results \(clear, controlled_drug",
-        ),
-        (
-            {"known_at": pd.Timestamp("2025-03-01", tz="UTC")},
-            r"0 of these visible.*the first result is visible on 2025-03-01",
-        ),
-    ],
-)
-def test_without_any_visible_result_the_error_says_why(change, told):
-    with pytest.raises(BadInput, match=told):
-        build(WORLD[0], WORLD[1].assign(**change))
