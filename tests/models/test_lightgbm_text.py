@@ -21,21 +21,12 @@ def test_names_with_points_signs_and_other_scripts_come_through() -> None:
     assert Trees.from_text(booster.model_to_string()).feature_names == tuple(names)
 
 
-OTHER_KINDS = [
-    ({"objective": "regression"}, "objective.*another kind; got 'regression'"),
-    ({"objective": "multiclass", "num_class": 2}, "num_class.*another kind; got '2'"),
-    ({"objective": "binary", "sigmoid": 2.0}, "objective.*another kind; got 'binary sigmoid:2'"),
-    ({"objective": "cross_entropy"}, "objective.*another kind"),
-    ({"linear_tree": True}, "linear leaves|not understood"),
-    ({"boosting": "rf", "bagging_fraction": 0.5, "bagging_freq": 1}, "not understood; got 'average_output'"),
-]
-
-
-@pytest.mark.parametrize(("params", "said"), OTHER_KINDS, ids=[str(params) for params, _ in OTHER_KINDS])
-def test_a_model_of_another_kind_is_refused(params: dict[str, Any], said: str) -> None:
+@pytest.mark.parametrize("case", read_cases("other_boosters"))
+def test_a_model_of_another_kind_is_refused(case: dict[str, Any]) -> None:
+    """Each line has the parameters of a model, and what is said of it."""
     rows = make_rows(3)
-    text = grow_booster(np.nan_to_num(rows.X).astype(np.float64), rows.y, **params).model_to_string()
-    with pytest.raises(BundleRefused, match=said):
+    text = grow_booster(np.nan_to_num(rows.X).astype(np.float64), rows.y, **case["params"]).model_to_string()
+    with pytest.raises(BundleRefused, match=case["said"]):
         Trees.from_text(text)
 
 
