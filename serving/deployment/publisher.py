@@ -44,9 +44,8 @@ def publish_shadow(registry: Registry, uri: str | None, settings: Settings) -> d
     with suppress(BadInput):
         version = None if uri is None else registry.resolve(uri)
     current, approvers = find_release_folder(settings.state_dir), Approvers.read(settings.approvers_file)
-    if version is None or (
-        current and read_release(current, approvers).model == f"{version.name}/{version.number}"
-    ):
+    deciding = read_release(current, approvers).model if version and current else None
+    if version is None or deciding == f"{version.name}/{version.number}":
         path.unlink(missing_ok=True)
         return None
     folder, bundle = _fetch(registry, version)

@@ -176,6 +176,5 @@ class AsgiEndpoint:
 
 def build_unavailable_refusal(fault: ServiceFault) -> Refusal:
     """Build the refusal of a request because of a fault."""
-    return Refusal(
-        HTTPStatus.SERVICE_UNAVAILABLE, fault.format_public(), headers={"retry-after": str(RETRY_SECONDS)}
-    )
+    headers = {"retry-after": str(RETRY_SECONDS)}
+    return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, fault.format_public(), headers=headers)

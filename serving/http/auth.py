@@ -126,12 +126,10 @@ class Authenticator:
         if self.path is None:
             return
         keys = read_keys(self.path)
-        before = {caller.name: caller for caller in self._callers.values()}
+        # Key rotation does not reset the rate limit.
+        buckets = {caller.name: caller.bucket for caller in self._callers.values()}
         self._callers = {
-            # Key rotation does not reset the rate limit.
-            bytes.fromhex(key.sha256): Caller(
-                key, before[key.name].bucket if key.name in before else self._new_bucket()
-            )
+            bytes.fromhex(key.sha256): Caller(key, buckets.get(key.name) or self._new_bucket())
             for key in keys
         }
 

@@ -154,9 +154,8 @@ def _find_open_selections(request: ApiRequest, events: Sequence[RecordEvent]) ->
         selection = entries.selections.decode(event)
         if not request.caller.may_see(selection.office):
             continue
-        status = read_status(
-            log.read_consignment_events(event.consignment_id, without=EXCLUDED_FROM_STATUS), entries
-        )
+        entered = log.read_consignment_events(event.consignment_id, without=EXCLUDED_FROM_STATUS)
+        status = read_status(entered, entries)
         if status is not None:
             fields = msgspec.structs.asdict(selection)
             found.append(OpenSelection(**fields, sequence=event.sequence, pending=status == "pending"))

@@ -43,6 +43,13 @@ from serving.state.history_keys import KeyReader, build_key_reader
 CHUNK_ENTRIES = 5_000
 EXCLUDED_FROM_FINGERPRINTS = ("plain", "sealed", "keys", "features", "reasons")
 MAX_LOGGED_REFUSALS = 10
+TABLES = {
+    "arrival": "consignments",
+    "outcome": "outcomes",
+    "alert": "alerts",
+    "cancellation": "cancellations",
+}
+"""Names of what is counted, by the kind of its entry."""
 ALERT = max(OUTCOME, CANCELLATION, ARRIVAL) + 1
 Longs = NDArray[np.int64]
 logger = structlog.get_logger("npsrisk")
@@ -101,7 +108,7 @@ def import_past(
     known = Counter(map(_fingerprint, log.read_events(without=EXCLUDED_FROM_FINGERPRINTS)))
     given = Counter[bytes]()
     writer = _EntryBuilder(keys)
-    added: Counter[str] = Counter()
+    added = Counter(dict.fromkeys((*TABLES.values(), "known", "refused"), 0))
     events = merge_events(past)
     for start in range(0, len(events.row), CHUNK_ENTRIES):
         part = slice(start, start + CHUNK_ENTRIES)
@@ -116,21 +123,14 @@ def import_past(
             if given[mark] <= known[mark] or (made.kind == "outcome" and given[mark] > 1):
                 added["known"] += 1
                 continue
-            added[made.kind] += 1
+            added[TABLES[made.kind]] += 1
             fresh.append(structs.replace(made, sequence=log.last_sequence + 1 + len(fresh)))
         if fresh:
             log.append(fresh)
         if progress is not None:
             progress("import", start + len(chunk.row), len(events.row))
     writer.finish(past)
-    counts = {f"{kind}s": added[kind] for kind in ("outcome", "alert", "cancellation")}
-    counts = {
-        "consignments": added["arrival"],
-        **counts,
-        "known": added["known"],
-        "refused": added["refused"],
-    }
-    return counts | {"notices": sum(map(is_notice, past.alerts))}
+    return {**added, "notices": sum(map(is_notice, past.alerts))}
 
 
 def merge_events(past: PastEvents) -> HistoryEvents:

@@ -101,9 +101,8 @@ class ParityReport:
             lines.append(
                 f"  {count:,} entries could not be read; history features may differ (reason: {why})"
             )
-        lines += (
-            f"  {value} differs in {count:,} decisions" for value, count in self.differences.most_common()
-        )
+        for value, count in self.differences.most_common():
+            lines.append(f"  {value} differs in {count:,} decisions")
         for each in self.examples:
             where = f"{each.decision_id} of {each.consignment_id}, {each.value}"
             lines.append(f"    {where}: logged {each.logged}, recomputed {each.recomputed}")
