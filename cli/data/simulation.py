@@ -7,7 +7,7 @@ from typing import Any
 from cli import options
 from cli.stores import read_settings
 from cli.verb import Progress, Result, option, verb
-from consignments.records import Consignment, Target
+from consignments.records import Target
 
 
 @verb
@@ -22,7 +22,6 @@ def simulate(
     until: datetime | None = option(
         "Move the world by whole weeks to end by this day. Default: begin on 2024-01-01.", metavar="DATE"
     ),
-    messages: bool = option("Also write the consignments as messages of all kinds."),
 ) -> Result:
     """Simulate the traffic and the inspections of an operation.
 
@@ -45,8 +44,6 @@ def simulate(
     npsrisk simulate --out changed --world my-world.toml
     """
     from consignments.files.table_writers import write_table
-    from consignments.tables import check_frame, to_consignments
-    from training.simulation.messages.archives import write_archives
     from training.simulation.operation import simulate as run
     from training.simulation.parameters import load_parameters
 
@@ -61,9 +58,6 @@ def simulate(
         write_table(frame, out / f"{name}.parquet")
         values[name] = len(frame)
     text = "Simulated {consignments:,} consignments, {outcomes:,} outcomes, {alerts} alerts -> {out}"
-    if messages:
-        consignments = to_consignments(check_frame(made.consignments, Consignment).frame, Consignment)
-        values["messages"] = write_archives(consignments, out / "messages")
     return Result(values, text.format(**values))
 
 

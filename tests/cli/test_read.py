@@ -176,15 +176,6 @@ def test_the_mappings_of_the_service_are_used(tmp_path: Path, monkeypatch: pytes
     assert "no folder of mappings" in run(*words).output
 
 
-def test_a_simulated_world_writes_messages_that_are_read_back(tmp_path: Path) -> None:
-    told = read_json(succeed(f"simulate --out {tmp_path}/w --days 2 --per-day 40 --messages --json"))
-    assert told["consignments"] == told["messages"]["cargo_xml"] + told["messages"]["postal"]
-    archives, out = tmp_path / "w" / "messages", tmp_path / "c.csv"
-    assert read(archives / "cargo_xml.zip", archives / "postal.zip", "--out", out)["rejected"] == 0
-    sent = read_frame(tmp_path / "w" / "consignments.parquet")
-    assert set(read_frame(out)["consignment_id"]) == set(sent["consignment_id"])
-
-
 def test_a_row_has_the_office_of_its_message_or_the_given_one_or_that_of_its_place(tmp_path: Path) -> None:
     offices, out = tmp_path / "offices.csv", tmp_path / "c.csv"
     offices.write_text("place,office\nICN,Incheon\nNL,Rotterdam\n")

@@ -5,9 +5,13 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import escape
 
 import msgspec
 import pytest
+from hypothesis import given as given_some
+from hypothesis import settings
+from hypothesis import strategies as some
 from support.cases import read_cases
 from support.messages import BROKEN, MESSAGES, ROOT, changed, given, load, read_messages
 from support.pages import FENCE, commands
@@ -60,6 +64,24 @@ def test_a_changed_sample_is_read_as_its_line_says_and_in_all_else_as_before(cas
     assert new_rows == [given(row | new) for row, new in zip(rows, changes, strict=True)]
     assert new_warnings - warnings == set(map(tuple, case.get("warnings", ())))
     assert new_notes - notes == set(case.get("notes", ()))
+
+
+LETTERS = "aZ9éßŁ김민ЖΩابहि漢 \u00a0\u3000.,;:-_&<>\"'/\\()#%@*!?{}[]"
+NAMES = {
+    "xfzb_house.xml": "PARK JI HO",
+    "flat_itmatt.xml": "J. de Vries",
+    "one_record_house.json": "Park Ji-ho",
+}
+
+
+@settings(max_examples=60, deadline=None)
+@given_some(sample=some.sampled_from(sorted(NAMES)), name=some.text(some.sampled_from(LETTERS), min_size=1))
+def test_a_name_in_any_letters_is_read_as_it_was_sent(sample: str, name: str) -> None:
+    written = json.dumps(name)[1:-1] if sample.endswith("json") else escape(name)
+    content = load(sample)
+    assert content.count(NAMES[sample].encode()) == 1
+    ((row, *_), _, _) = read(content.replace(NAMES[sample].encode(), written.encode()))
+    assert row.get("consignee_name", "").split() == name.split()
 
 
 def test_there_is_a_sample_of_each_kind_that_is_read_and_each_kind_names_its_page() -> None:

@@ -1,1 +1,0 @@
-"""Simulated consignments written as messages of each format that a reader knows."""
