@@ -1,21 +1,28 @@
-"""Messages of a batch: their entries and rejects stand in their order, and none hurts another."""
+"""Messages of a batch or a body: their entries and rejects stand in their order, none hurts another, and none is lost without a word."""
 
+import json
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
-from support.messages import HOUSE
+from support.messages import HOUSE, changed, load, read_messages
 
 from consignments.messages import reading
+from consignments.messages.content.trees import split_array
 from consignments.messages.entries import Version, build_declaration
 from consignments.messages.onerecord.waybills import OneRecordLinker
 from consignments.messages.parsed import Declaration, Ignored, Parsed
-from consignments.messages.reading import ReadOptions, link_documents, parse_messages
+from consignments.messages.post import csv_rows
+from consignments.messages.post.mapping import parse_mapping
+from consignments.messages.reading import ReadOptions, link_documents, parse_messages, read_entries
 from consignments.messages.sources import RawMessage
 from consignments.messages.spool import BatchResult, Spool
 from consignments.records import Consignment
 
-COUNT = 97
+COUNT, CAME = 97, datetime(2026, 3, 12, tzinfo=UTC)
+GOODS = {"contentPieceDescription": "goods", "contentPieceHsCode": "090210"}
+PIECE = {"barcode": "RB1", "senderName": "S", "recipient": "R", "contents": [GOODS]}
 
 
 def build_house(number: int) -> bytes:
@@ -23,7 +30,7 @@ def build_house(number: int) -> bytes:
 
 
 def read_batch(contents: list[bytes]) -> BatchResult:
-    options = ReadOptions(received_at=datetime(2026, 3, 12, tzinfo=UTC))
+    options = ReadOptions(received_at=CAME)
     return parse_messages([RawMessage(f"m{place}", each) for place, each in enumerate(contents)], options)
 
 
@@ -92,3 +99,38 @@ def test_a_reader_that_fails_on_linked_documents_rejects_the_rest(monkeypatch: p
         ("2.json", True),
         ("3.json", True),
     ]
+
+
+def test_a_table_of_open_quotation_marks_ends_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(csv_rows, "MAX_FAULTS", 100)
+    begun, content = time.process_time(), b"number,from\n" + b'a","\n' * 200_000
+    found = read_messages([content], mappings=[parse_mapping('[record]\nconsignment_id = "number"\n', "m")])
+    assert time.process_time() - begun < 10
+    assert len(found.rejects) == 100
+    assert "nothing from there on was read" in str(found.rejects[-1])
+
+
+@pytest.mark.parametrize("arrays", [0, 1, 2])
+def test_a_body_has_a_limit_of_messages_with_the_members_of_its_arrays(arrays: int) -> None:
+    known, rejects = json.dumps(PIECE).encode(), {}
+    for count in (10_000, 10_001):
+        messages = [known, *[b"{}"] * (count // 2 - 1)] * 2 + [known] * (count % 2)
+        half = len(messages) // 2
+        parts = {0: [], 1: [messages], 2: [messages[:half], messages[half:]]}[arrays]
+        content = b"".join(b"[%b]" % b",".join(part) for part in parts) or b"".join(messages)
+        found = read_entries(content, CAME)
+        rejects[count] = [str(each) for each in found.rejects]
+    assert len(rejects[10_000]) == 9_998
+    (told,) = rejects[10_001]
+    assert "too many messages in one body; expected at most 10,000; send several bodies" in told
+
+
+def test_members_of_an_array_stay_as_they_were_written() -> None:
+    text = b'[{"a": 0.10, "b": "\\u00e9"}, 1e999 , [ ]]'
+    assert split_array(text) == [b'{"a": 0.10, "b": "\\u00e9"}', b"1e999", b"[ ]"]
+
+
+def test_an_identifier_that_a_body_repeats_is_noted() -> None:
+    text = load("xfzb_house.xml")
+    notes = read_entries(text + changed(text, ("2.", "3.")), CAME).notes
+    assert notes == ("2 times in one body: 160-48103823/WHX26030917",)
