@@ -76,14 +76,12 @@ def in_order(arrivals: list[Arrival], outcomes: list[Outcome], as_of_us: int | N
         return _in_sequence(arrivals, shown, dropped)
     events: list[tuple[Any, ...]] = [(o.visible_us, 0, o.name, 0, o.rank, o) for o in shown]
     events += [(a.received_us, 1, a.name, 0, (), a) for a in arrivals]
-    events += [(*_when_cancelled(a), (), Cancelled(a.name)) for a in dropped]
+    for each in (
+        dropped
+    ):  # among the results of its instant or, if it was cancelled before it came, just after it came
+        when, never = max(each.cancelled_us, each.received_us), int(each.cancelled_us <= each.received_us)
+        events.append((when, never, each.name, 1, (), Cancelled(each.name)))
     return [event[-1] for event in sorted(events, key=lambda event: event[:-1])]
-
-
-def _when_cancelled(arrival: Arrival) -> tuple[int, int, str, int]:
-    """Among the results of its instant or, where it was cancelled before it came, just after it came."""
-    never = arrival.cancelled_us <= arrival.received_us
-    return max(arrival.cancelled_us, arrival.received_us), int(never), arrival.name, 1
 
 
 def _in_sequence(arrivals: list[Arrival], outcomes: list[Outcome], dropped: list[Arrival]) -> list[Event]:
@@ -182,12 +180,12 @@ class PlainHistory:
         day = arrival.received_us // US_PER_DAY
         self.today = max(self.today, day)
         known = self.known(arrival.name)
-        if is_late(arrival, known):
-            before = deepcopy(self.lives)
-            self.read_without(known, arrival, day)
+        before = deepcopy(self.lives) if is_late(arrival, known) else None
+        self.take_out(self.standing(known), known)
+        self.read.append((arrival, self.readings(arrival, day)))
+        if before is not None:
             self.lives = before
             return
-        self.read_without(known, arrival, day)
         self.versions += 1
         known.arrival, known.version, known.cancelled = arrival, self.versions, False
         known.days.append(day)
@@ -196,10 +194,6 @@ class PlainHistory:
             for kind, (key, counterpart) in enumerate(zip(arrival.keys, arrival.counterparts, strict=True)):
                 if key and counterpart:
                     self.life((kind, key)).counterparts.add(counterpart)
-
-    def read_without(self, known: Known, arrival: Arrival, day: int) -> None:
-        self.take_out(self.standing(known), known)
-        self.read.append((arrival, self.readings(arrival, day)))
 
     def conclude(self, outcome: Outcome) -> None:
         day = outcome.visible_us // US_PER_DAY
