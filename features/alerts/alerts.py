@@ -106,11 +106,7 @@ class Alerts:
         self, c: Consignment, forms: NormalForms, sequence: int | None = None
     ) -> "list[AlertMatch]":
         """List the alerts that match a consignment, each once; those at or after its sequence number do not count."""
-        moment = c.received_at
-        if moment is None or not self.may_match(c):
-            return []
-        patterns = self._find_by_pattern(ComparedConsignment(c, forms), moment, sequence)
-        matches = self._find_by_indicator(c, forms, moment, sequence) if self._indicators else []
+        patterns, matches = self._find(c, forms, sequence)
         shared: dict[str, list[str]] = {}
         for match in matches:
             named = shared.setdefault(match.entry.alert.alert_id, [])
@@ -120,28 +116,26 @@ class Alerts:
 
     def compute(self, c: Consignment, forms: NormalForms, sequence: int | None = None) -> Sequence[float]:
         """Compute the features of alerts for one consignment."""
+        patterns, matches = self._find(c, forms, sequence)
+        if c.received_at is None or not (patterns or matches):
+            return NO_MATCH
+        return _describe_patterns(patterns, c.received_at) + _describe_indicators(matches, c.received_at)
+
+    def _find(
+        self, c: Consignment, forms: NormalForms, sequence: int | None
+    ) -> tuple[list[AlertVersion], list[IndicatorMatch[AlertVersion]]]:
+        """Find the alerts in force whose patterns match, and the identifiers among the indicators of alerts in force."""
         moment = c.received_at
         if moment is None or not self.may_match(c):
-            return NO_MATCH
-        found = self._find_by_pattern(ComparedConsignment(c, forms), moment, sequence)
-        patterns = _describe_patterns(found, moment)
-        if not self._indicators:
-            return patterns + NO_INDICATOR
-        return patterns + _describe_indicators(self._find_by_indicator(c, forms, moment, sequence), moment)
-
-    def _find_by_pattern(
-        self, seen: "ComparedConsignment", moment: datetime, sequence: int | None
-    ) -> list[AlertVersion]:
-        return [
+            return [], []
+        seen = ComparedConsignment(c, forms)
+        patterns = [
             entry
             for entry in self._index.find_candidates(seen)
             if entry.is_active(moment, sequence) and match_pattern(entry.pattern, seen)
         ]
-
-    def _find_by_indicator(
-        self, c: Consignment, forms: NormalForms, moment: datetime, sequence: int | None
-    ) -> list[IndicatorMatch[AlertVersion]]:
-        return [match for match in self._indicators.find(c, forms) if match.entry.is_active(moment, sequence)]
+        matches = self._indicators.find(c, forms) if self._indicators else ()
+        return patterns, [each for each in matches if each.entry.is_active(moment, sequence)]
 
 
 def _describe_patterns(matching: list[AlertVersion], moment: datetime) -> tuple[float, ...]:

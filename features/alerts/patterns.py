@@ -55,17 +55,12 @@ ALERT_CRITERIA = (
 
 def normalize_pattern(alert: Alert) -> AlertPattern:
     """Convert the patterns of an alert into normal form. All are empty if one that is given has no normal form."""
-    pattern = _read_pattern(alert)
-    return AlertPattern() if _list_unusable(alert, pattern) else pattern
+    return AlertPattern() if list_unusable_criteria(alert) else _read_pattern(alert)
 
 
 def list_unusable_criteria(alert: Alert) -> list[str]:
     """List the criteria of an alert that are given and have no normal form."""
-    return _list_unusable(alert, _read_pattern(alert))
-
-
-def _list_unusable(alert: Alert, pattern: AlertPattern) -> list[str]:
-    read = zip(ALERT_CRITERIA, pattern, strict=True)
+    read = zip(ALERT_CRITERIA, _read_pattern(alert), strict=True)
     return [name for name, form in read if getattr(alert, name) and not form]
 
 
