@@ -46,10 +46,12 @@ class IndicatorIndex(Generic[Entry]):
         """Add an entry under its indicators."""
         for token in tokens:
             key_id, domain = split_token(token)
-            if key_id not in self._domains:
-                self._domains[key_id] = set()
-                self._warn_without_key(key_id)
-            if domain not in self._domains[key_id]:
+            if key_id not in self._domains and self._keys.get(key_id) is None:
+                log.warning(
+                    "alerts have indicators of operation key %s, which is not in the exchange folder: they match nothing",
+                    key_id,
+                )
+            if domain not in self._domains.setdefault(key_id, set()):
                 self._domains[key_id].add(domain)
                 self._cache.clear()
             self._entries.setdefault(token, []).append(entry)
@@ -64,19 +66,15 @@ class IndicatorIndex(Generic[Entry]):
 
     def find(self, c: Consignment, forms: NormalForms) -> list[IndicatorMatch[Entry]]:
         """Find the identifiers of a consignment that are known, with each entry that has them."""
-        self._check_keys()
+        if len(self._keys) != self._cached_keys:  # a key may come later than its indicators
+            self._cached_keys = len(self._keys)
+            self._cache.clear()
         return [
             IndicatorMatch(side, kind, weight, entry)
             for side in SIDES
             for kind, weight, token in self._list_tokens(get_party(c, forms, side), side)
             for entry in self._entries.get(token, ())
         ]
-
-    def _check_keys(self) -> None:
-        """Forget what was computed with fewer keys: a key may come later than its indicators."""
-        if len(self._keys) != self._cached_keys:
-            self._cached_keys = len(self._keys)
-            self._cache.clear()
 
     def _list_tokens(self, party: PartyForms, side: str) -> list[_Token]:
         """List the indicators of a party. Those of senders are cached, because most senders recur."""
@@ -97,13 +95,6 @@ class IndicatorIndex(Generic[Entry]):
             for kind, resolution, weight, read in INDICATORS
             if (kind, resolution) in domains and (value := read(party))
         ]
-
-    def _warn_without_key(self, key_id: str) -> None:
-        if self._keys.get(key_id) is None:
-            log.warning(
-                "alerts have indicators of operation key %s, which is not in the exchange folder: they match nothing",
-                key_id,
-            )
 
 
 def split_token(token: str) -> tuple[str, tuple[str, str]]:

@@ -57,18 +57,14 @@ class OperationKey:
 
     def compute(self, kind: str, resolution: str, value: str) -> str:
         """Compute the indicator of a value, `KEY:KIND/RESOLUTION:DIGEST`."""
-        state = self._prepared.get((kind, resolution)) or self._prepare(kind, resolution)
+        state = self._prepared.get((kind, resolution))
+        if state is None:
+            text = _SEPARATOR.join((_DOMAIN, self.operation, kind, resolution))
+            key = blake2b(text.encode(), key=self._secret, digest_size=SECRET_BYTES).digest()
+            state = self._prepared[kind, resolution] = blake2b(key=key, digest_size=DIGEST_BYTES)
         hashing = state.copy()
         hashing.update(value.encode("utf-8", "surrogatepass"))
         return f"{self.key_id}:{kind}/{resolution}:{hashing.hexdigest()}"
-
-    def _prepare(self, kind: str, resolution: str) -> blake2b:
-        key = self._derive_key(kind, resolution)
-        return self._prepared.setdefault((kind, resolution), blake2b(key=key, digest_size=DIGEST_BYTES))
-
-    def _derive_key(self, kind: str, resolution: str) -> bytes:
-        text = _SEPARATOR.join((_DOMAIN, self.operation, kind, resolution))
-        return blake2b(text.encode(), key=self._secret, digest_size=SECRET_BYTES).digest()
 
     @classmethod
     def create(cls, path: Path, operation: str, until: datetime | None = None) -> "OperationKey":

@@ -4,7 +4,7 @@ A coarser value stays equal when a name is transliterated differently, a street 
 more parties, so it counts less. The side is not part of a value: the sender of a seizure may be a consignee elsewhere.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -130,15 +130,10 @@ INDICATORS = (
 def compute_indicators(c: Consignment, key: OperationKey, sides: tuple[str, ...] = SIDES) -> tuple[str, ...]:
     """Compute the indicators of a consignment's parties, as they are shared."""
     forms = normalize_consignment(c)
-    return tuple(dict.fromkeys(_iterate_tokens(c, forms, key, sides)))
-
-
-def _iterate_tokens(
-    c: Consignment, forms: NormalForms, key: OperationKey, sides: tuple[str, ...]
-) -> Iterator[str]:
-    for side in sides:
-        party = get_party(c, forms, side)
-        for each in INDICATORS:
-            value = each.value(party)
-            if value:
-                yield key.compute(each.kind, each.resolution, value)
+    tokens = (
+        key.compute(each.kind, each.resolution, value)
+        for party in (get_party(c, forms, side) for side in sides)
+        for each in INDICATORS
+        if (value := each.value(party))
+    )
+    return tuple(dict.fromkeys(tokens))
