@@ -3,9 +3,6 @@
 Headings are those of HS 2022. The family of a code is compared with the family that the words of the goods name.
 """
 
-from functools import cache
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,20 +18,8 @@ FAMILY_CODES = {family: code for code, family in enumerate(FAMILIES, start=1)}
 TYPICAL_CODES, COVER_HEADINGS = _LISTS["typical"], _LISTS["cover"]
 
 
-class HsTables(NamedTuple):
-    """The tables of HS codes that the text kernel reads."""
-
-    codes: NDArray[np.uint16]  # family and flags of each six-digit code; 0: no such chapter
-    friends: NDArray[np.int64]  # for each family, the bits of the families that fit it, including itself
-
-
-@cache
-def build_hs_tables() -> HsTables:
-    """Build the tables once per process."""
-    return HsTables(_build_codes(), _build_friends())
-
-
-def _build_codes() -> NDArray[np.uint16]:
+def build_codes() -> NDArray[np.uint16]:
+    """Build the table of the family and flags of each six-digit code; 0: no such chapter."""
     codes = np.zeros(kernel.HS_TABLE_SIZE, dtype=np.uint16)
     for family, numbers in FAMILIES.items():
         for first, last in map(_parse_span, numbers.split()):
@@ -63,7 +48,8 @@ def _parse_span(numbers: str) -> tuple[int, int]:
     return int(low) * width, (int(high or low) + 1) * width
 
 
-def _build_friends() -> NDArray[np.int64]:
+def build_friends() -> NDArray[np.int64]:
+    """Build for each family the bits of the families that fit it, including itself."""
     friends = np.zeros(kernel.MAX_FAMILIES, dtype=np.int64)
     for code in FAMILY_CODES.values():
         friends[code] = 1 << code

@@ -202,9 +202,6 @@ def hash_words(words: str) -> int:
     return value
 
 
-def _read_rows(name: str) -> Iterator[dict[str, str]]:
-    return iter(csv.DictReader(_read_file(name).splitlines()))
-
-
-def _read_file(name: str) -> str:
-    return files("features.goods").joinpath(name).read_text(encoding="utf-8")
+def _read_rows(name: str) -> Iterable[dict[str, str]]:
+    text = files("features.goods").joinpath(name).read_text(encoding="utf-8")
+    return csv.DictReader(text.splitlines())

@@ -8,7 +8,7 @@ from unicodedata import normalize
 import numpy as np
 from numpy.typing import NDArray
 
-from features.goods.hs import build_hs_tables
+from features.goods.hs import build_codes, build_friends
 from features.goods.kernels import MAX_FAMILIES, MAX_LETTERS, MAX_NGRAM, MIN_NGRAM
 from features.goods.lexicon import load_text_tables
 from features.normalization.normal_forms import MAX_CHARACTERS
@@ -30,9 +30,8 @@ _SCRATCH = (
 
 @cache
 def load_goods_tables() -> NDArray[Any]:
-    """Build an array of one record, once per process: the arrays of `TextTables` and of `HsTables`, and the scratch arrays."""
-    hs = build_hs_tables()
-    arrays = load_text_tables()._asdict() | {"hs_codes": hs.codes, "friends": hs.friends}
+    """Build an array of one record, once per process: the arrays of `TextTables`, those of HS codes, and the scratch arrays."""
+    arrays = load_text_tables()._asdict() | {"hs_codes": build_codes(), "friends": build_friends()}
     fields = [(name, array.dtype, array.shape) for name, array in arrays.items()]
     tables = np.zeros(1, np.dtype([*fields, *_SCRATCH], align=True))
     for name, array in arrays.items():

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from consignments.goods.descriptions import read_vague_terms
+from features.goods import hs, lexicon
 from features.goods import kernels as kernel
-from features.goods import lexicon
-from features.goods.hs import COVER_HEADINGS, FAMILIES, FAMILY_CODES, TYPICAL_CODES, build_hs_tables
+from features.goods.hs import COVER_HEADINGS, FAMILIES, FAMILY_CODES, TYPICAL_CODES
 
 SEED = Path(__file__).parents[4] / "shared" / "data" / "seed_lexicon.csv"
 PACKAGE = Path(kernel.__file__).parent
@@ -61,7 +61,7 @@ def test_vague_terms_stand_in_their_normal_form_once() -> None:
 
 
 def test_every_known_heading_belongs_to_a_family_and_those_that_matter_exist() -> None:
-    codes = build_hs_tables().codes
+    codes = hs.build_codes()
     known = (codes & kernel.HEADING_KNOWN) != 0
     assert ((codes[known] & kernel.FAMILY_MASK) != 0).all()
     assert known.sum() == 1228 * 100
@@ -73,5 +73,5 @@ def test_every_known_heading_belongs_to_a_family_and_those_that_matter_exist() -
 
 
 def test_footwear_may_be_of_rubber_textile_or_leather() -> None:
-    fitting = build_hs_tables().friends[build_hs_tables().codes[640411] & kernel.FAMILY_MASK]
+    fitting = hs.build_friends()[hs.build_codes()[640411] & kernel.FAMILY_MASK]
     assert all(fitting >> FAMILY_CODES[family] & 1 for family in ("plastic", "textile", "leather"))
