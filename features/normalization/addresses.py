@@ -179,20 +179,15 @@ def _split_endings(words: set[str], endings: tuple[str, ...]) -> None:
     """Split "hauptstrasse" into "haupt" and "st". Keep "45gil", because the number names the lane."""
     for word in [word for word in words if word.endswith(endings)]:
         words.remove(word)
-        words.update(_strip_endings(word, endings))
-
-
-def _strip_endings(word: str, endings: tuple[str, ...]) -> tuple[str, ...]:
-    """Remove the endings of a word."""
-    parts = []
-    while word.endswith(endings):
-        ending = next(ending for ending in endings if word.endswith(ending))
-        head = word[: -len(ending)]
-        if not head or head.isdigit():
-            break
-        parts.append(ADDRESS_WORDS.get(ending, ending))
-        word = head
-    return (*parts, word)
+        rest = word
+        while rest.endswith(endings):
+            ending = next(ending for ending in endings if rest.endswith(ending))
+            head = rest[: -len(ending)]
+            if not head or head.isdigit():
+                break
+            words.add(ADDRESS_WORDS.get(ending, ending))
+            rest = head
+        words.add(rest)
 
 
 @lru_cache(_CACHED_CITIES)
