@@ -13,7 +13,7 @@ import asyncio
 from collections import ChainMap
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import msgspec
 from msgspec import structs
@@ -54,15 +54,6 @@ class KnownVersion(NamedTuple):
     is_linked: bool
 
 
-class LinkedMessages(NamedTuple):
-    """The consignments that follow from the messages of one request, and the masters of which none follows now."""
-
-    amended: list[Version]
-    declared: list[Version]
-    unused: list[str]
-    session: "LinkingSession"
-
-
 class MessageLinker:
     """A linker of messages with those of earlier requests; `lock` is held from `link` to `record`."""
 
@@ -70,8 +61,8 @@ class MessageLinker:
         self._active = active
         self.lock = asyncio.Lock()
 
-    async def link(self, entries: Sequence[MessageEntry]) -> LinkedMessages:
-        """Return the consignments that follow from the entries of a request, in the order of their time."""
+    async def link(self, entries: Sequence[MessageEntry]) -> "LinkingSession":
+        """Link the entries of a request with those of earlier ones."""
         links = self._active.state.links
         links.forget_until(self._active.clock())
         concerned, known = list_concerned(entries, links), dict[str, KnownVersion]()
@@ -79,18 +70,18 @@ class MessageLinker:
             known |= await self._read_known(concerned[start : start + MAX_LOOKUPS])
         now = to_datetime(self._active.clock())
 
-        def run() -> LinkedMessages:
+        def run() -> LinkingSession:
             return LinkingSession(self._active.state.links, known, entries).run(now)
 
         return await asyncio.to_thread(run) if len(entries) + len(known) > MAX_BLOCKING else run()
 
     async def record(
-        self, linked: LinkedMessages, asked_by: str, refused: Collection[str] = ()
+        self, linked: "LinkingSession", asked_by: str, refused: Collection[str] = ()
     ) -> CommitGroup | None:
         """Record the links of a request after its consignments were scored or refused; return their group, if there are any."""
         active, group = self._active, None
         now_us = active.clock()
-        for place, link in enumerate(linked.session.list_links(active.state, refused), start=1):
+        for place, link in enumerate(linked.list_links(active.state, refused), start=1):
             if place % MAX_BATCH_SIZE == 0:
                 await yield_to_requests()
                 active.committer.check()
@@ -164,17 +155,17 @@ def _build_known(
     known, link = state.get_consignment(name), state.links.houses.get(identifier)
     if known.version is None or known.version.content != event.content:
         return None
+    if link is not None and link.content != event.content:
+        link = None  # of a version that came as a message before
     values: dict[str, Any] = structs.asdict(record)
     extras = {key: value for key, value in values.items() if key not in COLUMNS and value is not None}
     base = Consignment(**{key: value for key, value in values.items() if key in COLUMNS})
     base = structs.replace(base, consignment_id=identifier)
     warnings = decode_doubts(event.warnings) if isinstance(event, DecisionEvent) else ()
-    is_linked = link is not None and link.content == event.content
-    digest = link.digest if link is not None and is_linked else digest_content(base, "update", extras)
-    filled = link.filled if link is not None and is_linked else ()
-    cancelled = known.cancellation is not None
+    digest = digest_content(base, "update", extras) if link is None else link.digest
+    filled, cancelled = () if link is None else link.filled, known.cancellation is not None
     row = Version(base, extras, tuple(warnings), digest, filled=filled, cancelled=cancelled)
-    return KnownVersion(row, is_linked)
+    return KnownVersion(row, link is not None)
 
 
 def list_concerned(entries: Sequence[MessageEntry], links: Links) -> list[str]:
@@ -243,16 +234,17 @@ class LogStore(LinkStore):
 
 
 class LinkingSession:
-    """The linking of the messages of one request."""
+    """The linking of the messages of one request: the consignments that follow from them, and the masters of which none follows now."""
 
     def __init__(self, links: Links, known: dict[str, KnownVersion], entries: Sequence[MessageEntry]) -> None:
         self._store, self._entries = LogStore(links, known), entries
         self._masters = [entry for entry in entries if isinstance(entry, MasterEntry)]
         self._own: set[str] = set()
         self._marks: dict[str, list[bytes]] = {}
+        self.amended, self.declared, self.unused = list[Version](), list[Version](), list[str]()
 
-    def run(self, now: datetime) -> LinkedMessages:
-        """Apply the rules to all entries; what follows is received, or cancelled, at `now`."""
+    def run(self, now: datetime) -> Self:
+        """Apply the rules to all entries, and return itself; what follows is received, or cancelled, at `now`."""
         linker = Linker(self._store)
         for entry in self._entries:
             if isinstance(entry, Version):
@@ -268,18 +260,17 @@ class LinkingSession:
                 linker.add_master(entry)
         self._answer_again()
         answered = self._list_answered()
-        unused = [
+        self.unused = [
             entry.number
             for entry in self._masters
             if answered.isdisjoint([entry.number, *self._store.get_master(entry.number).houses])
         ]
-        amended, declared = list[Version](), list[Version]()
         for row in (self._store.rows[number] for number in self._store.listed):
             cancelled_at = None if row.record.cancelled_at is None else now
             record = structs.replace(row.record, received_at=now, cancelled_at=cancelled_at)
-            rows = declared if record.consignment_id in self._own else amended
+            rows = self.declared if record.consignment_id in self._own else self.amended
             rows.append(structs.replace(row, record=record))
-        return LinkedMessages(amended, declared, unused, self)
+        return self
 
     def list_links(self, state: State, refused: Collection[str] = ()) -> list[Link]:
         """List the links that are new or changed, after the rows were scored; those of refused consignments stay."""
