@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 import pytest
 import sqlalchemy as sa
-from support.databases import SERVER, database_in, execute, only_sqlite
+from support.databases import database_in, execute, only_postgres, only_sqlite
 from support.examples import make_consignment, make_outcome
 from support.serving_examples import Client, refused, running, scored, settings_in, vault_in
 from support.site import Site
@@ -39,11 +39,6 @@ def logged(client: Client) -> list[str | None]:
     return [event.consignment_id for event in client.service.log.read_events()]
 
 
-# A database that fails, and works again
-
-SQLITE, POSTGRES = (
-    pytest.mark.skipif(bool(SERVER) != needed, reason="the other database") for needed in (False, True)
-)
 FULL = """CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS
 $$BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = 'disk_full'; END$$"""
 
@@ -90,11 +85,11 @@ def fill_disk(client: Client) -> Iterator[None]:
 
 
 TROUBLES: dict[str, tuple[pytest.MarkDecorator, Callable[[Client], AbstractContextManager[Any]], str]] = {
-    "SQLite locked": (SQLITE, lambda client: locked(client.service.settings.state_dir / "events.db"), "is locked"),
-    "SQLite read-only": (SQLITE, lambda client: read_only(client, "PRAGMA query_only=ON"), "readonly"),
-    "PostgreSQL locked": (POSTGRES, lock_table, "lock timeout"),
-    "PostgreSQL read-only": (POSTGRES, lambda client: read_only(client, "SET default_transaction_read_only = on"), "read-only"),
-    "PostgreSQL full": (POSTGRES, fill_disk, "No space left"),
+    "SQLite locked": (only_sqlite, lambda client: locked(client.service.settings.state_dir / "events.db"), "is locked"),
+    "SQLite read-only": (only_sqlite, lambda client: read_only(client, "PRAGMA query_only=ON"), "readonly"),
+    "PostgreSQL locked": (only_postgres, lock_table, "lock timeout"),
+    "PostgreSQL read-only": (only_postgres, lambda client: read_only(client, "SET default_transaction_read_only = on"), "read-only"),
+    "PostgreSQL full": (only_postgres, fill_disk, "No space left"),
 }  # fmt: skip
 
 
@@ -213,10 +208,8 @@ def test_without_mlflow_the_service_starts_and_scores_and_publishing_says_what_i
 ) -> None:
     monkeypatch.setattr("models.registry.TIMEOUT_SECONDS", 1)
     monkeypatch.delenv("MLFLOW_HTTP_REQUEST_TIMEOUT", raising=False)
-    with (
-        socket.create_server(("127.0.0.1", 0)) as silent,
-        site.serve(MLFLOW_TRACKING_URI="http://127.0.0.1:9") as client,
-    ):
+    served = site.serve(MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    with socket.create_server(("127.0.0.1", 0)) as silent, served as client:
         assert scored(client, "RB1") == 200
         for port in (9, silent.getsockname()[1]):
             away = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}

@@ -28,7 +28,6 @@ def make_certificate(folder: Path, name: str = "first", days: int = 30) -> tuple
     pem = serialization.Encoding.PEM
     files = folder / "tls.crt", folder / "tls.key"
     files[0].write_bytes(certificate.public_bytes(pem))
-    files[1].write_bytes(
-        secret.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
+    form = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    files[1].write_bytes(secret.private_bytes(pem, *form))
     return files

@@ -74,12 +74,10 @@ def _execute_on_entries(engine: sa.Engine, statement: str, values: dict[str, Any
         texts: dict[Any, Any] = {None: None}
         texts |= {row.number: row.text for row in connection.execute(sa.select(TERMS))}
         memory.execute(f"CREATE TABLE events ({', '.join(COLUMNS)}, previous_hash)")
-        previous = b""
+        insert, previous = f"INSERT INTO events VALUES ({'?, ' * len(COLUMNS)}?)", b""
         for row in connection.execute(sa.select(ENTRIES).order_by(ENTRIES.c.sequence)).mappings():
             named = [texts[row[name]] if name in TERM_NAMES else row[name] for name in COLUMNS]
-            memory.execute(
-                f"INSERT INTO events VALUES ({', '.join('?' * len(named))}, ?)", [*named, previous]
-            )
+            memory.execute(insert, [*named, previous])
             previous = row["hash"]
         done = memory.execute(statement, values)
         if done.description is not None:
@@ -103,10 +101,9 @@ def copy_state(folder: Path, copy: Path) -> None:
         mine, other = _schema(str(folder.resolve())), _schema(str(copy.resolve()))
         with _server().begin() as connection:
             for table in TABLES:
-                connection.exec_driver_sql(
-                    f"CREATE TABLE {other}.{table} (LIKE {mine}.{table} INCLUDING ALL)"
-                )
-                connection.exec_driver_sql(f"INSERT INTO {other}.{table} SELECT * FROM {mine}.{table}")
+                old, new = f"{mine}.{table}", f"{other}.{table}"
+                connection.exec_driver_sql(f"CREATE TABLE {new} (LIKE {old} INCLUDING ALL)")
+                connection.exec_driver_sql(f"INSERT INTO {new} SELECT * FROM {old}")
 
 
 def remove_log(folder: Path) -> None:

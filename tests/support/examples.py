@@ -29,13 +29,8 @@ def day(number: float) -> datetime:
     return MONDAY + timedelta(days=number)
 
 
-INSPECTED = {
-    "selected_by": "model",
-    "status": "inspected",
-    "inspected_at": day(1),
-    "known_at": day(10),
-    "result": "clear",
-}
+INSPECTED: dict[str, Any] = {"selected_by": "model", "status": "inspected", "result": "clear"}
+INSPECTED |= {"inspected_at": day(1), "known_at": day(10)}
 
 
 def make_consignment(consignment_id: str = "RB123456785GB", **changes: Any) -> Consignment:

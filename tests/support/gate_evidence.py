@@ -33,34 +33,23 @@ EVEN_SLICE = LOST_SLICE | {"difference": 0.0, "high": 0.1}
 
 def estimate(value: float, low: float, high: float, finds: int = 60, *, is_share: bool = True) -> Estimate:
     """Make an estimate that rests on some equally weighted finds."""
-    return Estimate(
-        value, low, high, effective=float(finds), known=finds, largest=1 / finds, is_share=is_share
-    )
+    carried = {"effective": float(finds), "known": finds, "largest": 1 / finds}
+    return Estimate(value, low, high, **carried, is_share=is_share)
 
 
 def make_evaluation(
     known: int = 60, slices: Any = (SLICE,), found: float = 20.0, **metrics: Estimate
 ) -> Evaluation:
     """Make the evaluation of a good model, with some of its metrics changed."""
-    good = {
-        "roc_auc": estimate(0.9, 0.85, 0.95, known),
-        "calibration_ratio": estimate(1.1, 0.8, 1.4, known, is_share=False),
-    }
+    ratio = estimate(1.1, 0.8, 1.4, known, is_share=False)
+    good = {"roc_auc": estimate(0.9, 0.85, 0.95, known), "calibration_ratio": ratio}
     counts = FindCounts(known, {"1pct": found, "capacity": found / 2}, float(known), 1 / known)
     nothing = np.zeros(0)
     finds = KnownFinds(nothing, nothing, nothing, nothing.astype(np.int64), 0, {}, {}, 0.0, {}, {})
     arrivals = ArrivalWindow(BEGINS, BEGINS + timedelta(days=105))
-    return Evaluation(
-        arrivals=arrivals,
-        calibrated=arrivals,
-        daily_capacity=3,
-        metrics=good | metrics,
-        counts=counts,
-        finds=finds,
-        capacity=[],
-        calibration=[],
-        slices=list(slices),
-    )
+    about = {"arrivals": arrivals, "calibrated": arrivals, "daily_capacity": 3}
+    tables = {"capacity": [], "calibration": [], "slices": list(slices)}
+    return Evaluation(**about, metrics=good | metrics, counts=counts, finds=finds, **tables)
 
 
 def make_pair(finds: int = 60, slices: Any = (EVEN_SLICE,), **gains: Estimate) -> PairedEvaluation:
@@ -77,10 +66,8 @@ def make_figures(**changes: Any) -> RunFigures:
 
 def make_evidence(made: Bundle, **changes: Any) -> GateEvidence:
     """Make the evidence of a good first version."""
-    good = GateEvidence(
-        "nps", made, "", made.sha256, figures=make_figures(), verified=VOUCHED, refit=REPRODUCED
-    )
-    return replace(good, **changes)
+    found = {"figures": make_figures(), "verified": VOUCHED, "refit": REPRODUCED}
+    return replace(GateEvidence("nps", made, "", made.sha256, **found), **changes)
 
 
 def make_challenger(

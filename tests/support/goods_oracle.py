@@ -14,12 +14,9 @@ def plain_buckets(text: str) -> list[int]:
     text = normalize("NFC", text[:MAX_CHARACTERS])[:MAX_CHARACTERS]
     folded = "".join(char if in_word(char) else " " for part in text for char, _ in fold_character(part))
     line = re.sub(" +", " ", f" {folded} ")
-    grams = [
-        line[first : first + length]
-        for first in range(len(line))
-        for length in range(kernel.MIN_NGRAM, kernel.MAX_NGRAM + 1)
-        if first + length <= len(line)
-    ]
+    lengths = range(kernel.MIN_NGRAM, kernel.MAX_NGRAM + 1)
+    ends = ((first, first + length) for first in range(len(line)) for length in lengths)
+    grams = [line[first:end] for first, end in ends if end <= len(line)]
     return list(dict.fromkeys(map(bucket, grams)))
 
 

@@ -76,9 +76,8 @@ def in_order(arrivals: list[Arrival], outcomes: list[Outcome], as_of_us: int | N
         return _in_sequence(arrivals, shown, dropped)
     events: list[tuple[Any, ...]] = [(o.visible_us, 0, o.name, 0, o.rank, o) for o in shown]
     events += [(a.received_us, 1, a.name, 0, (), a) for a in arrivals]
-    for each in (
-        dropped
-    ):  # among the results of its instant or, if it was cancelled before it came, just after it came
+    # Among the results of its instant or, if it was cancelled before it came, just after it came.
+    for each in dropped:
         when, never = max(each.cancelled_us, each.received_us), int(each.cancelled_us <= each.received_us)
         events.append((when, never, each.name, 1, (), Cancelled(each.name)))
     return [event[-1] for event in sorted(events, key=lambda event: event[:-1])]

@@ -121,9 +121,8 @@ def worlds(draw, sequenced: bool):
             times = {"cancelled_us": None if cancelled is None else moment + cancelled * US_PER_DAY}
             if sequenced:
                 times |= {"sequence": 4 * number, "issued_us": draw(st.sampled_from([None, 3, 2, 2, 1, 1]))}
-                times["cancelled_sequence"] = draw(
-                    st.none() | st.just(4 * (number + draw(st.integers(0, 4))) + 2)
-                )
+                later = 4 * (number + draw(st.integers(0, 4))) + 2
+                times["cancelled_sequence"] = draw(st.none() | st.just(later))
             arrivals.append(Arrival(name, moment, *own, **times))
         else:
             outcomes.append(draw(outcome_rows(moment, 4 * number if sequenced else None)))

@@ -153,7 +153,5 @@ def given(fields: dict[str, Any]) -> dict[str, Any]:
     """The fields that say something, items too."""
     known = {name: value for name, value in fields.items() if value is not None}
     if "items" in known:
-        known["items"] = [
-            {name: value for name, value in item.items() if value is not None} for item in known["items"]
-        ]
+        known["items"] = [given(item) for item in known["items"]]
     return known

@@ -27,13 +27,9 @@ def register_small_model(folder: Path, seeds: Sequence[int] = (1,)) -> Registry:
 
 def register_bundle(registry: Registry, bundle: Path) -> ModelVersion:
     """Register a bundle as the next version, under a run of its own."""
-    return registry.register(
-        create_run(registry),
-        bundle,
-        example=build_frame([make_consignment("E1")], Consignment),
-        description="A model of the tests.",
-        tags={"target": "nps"},
-    )
+    example = build_frame([make_consignment("E1")], Consignment)
+    about = {"description": "A model of the tests.", "tags": {"target": "nps"}}
+    return registry.register(create_run(registry), bundle, example=example, **about)
 
 
 def create_run(registry: Registry, **tags: str) -> str:

@@ -133,14 +133,10 @@ class Caller(threading.Thread):
             name = f"RB{self.number}-unknown-{self.done['outcome']}"
         else:
             name = self.any_sent()["consignment_id"]
-        return {
-            "consignment_id": name,
-            "selected_by": "model",
-            "status": "inspected",
-            "inspected_at": "2024-03-01T00:00:00Z",
-            "known_at": f"2024-03-0{self.random.integers(2, 5)}T00:00:00Z",
-            "result": ("nps", "clear", "clear", "pending")[self.random.integers(4)],
-        }
+        known_at = f"2024-03-0{self.random.integers(2, 5)}T00:00:00Z"
+        result = ("nps", "clear", "clear", "pending")[self.random.integers(4)]
+        inspected = {"selected_by": "model", "status": "inspected", "inspected_at": "2024-03-01T00:00:00Z"}
+        return {"consignment_id": name, "known_at": known_at, "result": result} | inspected
 
     def any_sent(self) -> dict[str, Any]:
         return self.sent[int(self.random.integers(len(self.sent)))]

@@ -72,34 +72,22 @@ def _train_bundle(config: FeatureConfig, seed: int, target: str) -> dict[str, by
     y = (rng.random(ROWS) < 0.3).astype(np.int8)
     keys = np.zeros((2, 1, len(pipeline.kinds)), dtype=np.uint64)
     record = config.build_record_type()
-    goods = ("cotton t-shirts", "research chemical powder")
+    goods, channels = ("cotton t-shirts", "research chemical powder"), ["postal", "air_cargo"] * (ROWS // 2)
     for place in range(ROWS):
-        c = make_consignment(
-            f"T{place}",
-            received_at=day(float(rng.integers(0, 30))),
-            description=goods[y[place]],
-            gross_weight_kg=float(rng.random()),
-            channel=("postal", "air_cargo")[place % 2],
-        )
+        drawn = {"received_at": day(float(rng.integers(0, 30))), "gross_weight_kg": float(rng.random())}
+        c = make_consignment(f"T{place}", description=goods[y[place]], channel=channels[place], **drawn)
         pipeline.fill_rows([record(**msgspec.structs.asdict(c))], X[place : place + 1], *keys)
         X[place, pipeline.history_at :] = rng.integers(0, 5, X.shape[1] - pipeline.history_at)
     X[:, pipeline.spec.get_column("history.sender.arrivals_7d")] += 3 * y
-    channels = ["postal", "air_cargo"] * (ROWS // 2)
     rows = LabelledRows(X, y, np.ones(ROWS), channels)
     params = TreeParams(trees=20, leaves=6, depth=8, rows_in_leaf=5, linear_share=0.0)
     model = fit_risk_model(rows, rows, pipeline.spec, params, seed=seed)
-    known = fit_vocabularies(
-        (), config
-    )  # training names every category column, also one without a known value
+    # Training names every category column, also one without a known value.
+    known = fit_vocabularies((), config)
     values, arrays = replace(FittedParameters.create_empty(), vocabularies=known).to_plain()
-    card = ModelCard(
-        name="nps-risk",
-        target=target,
-        as_of="2024-04-01T00:00:00Z",
-        data_sha256=f"{seed:064x}",
-        code_version="0",
-        feature_spec_sha256=model.spec.compute_digest(),
-    )
+    about = {"name": "nps-risk", "target": target, "as_of": "2024-04-01T00:00:00Z", "code_version": "0"}
+    digests = {"data_sha256": f"{seed:064x}", "feature_spec_sha256": model.spec.compute_digest()}
+    card = ModelCard(**about, **digests)
     examples = SelfTestExamples.compute(model, X[:8], channels[:8])
     bundle = Bundle(card=card, config=config, fitted=values, arrays=arrays, model=model, examples=examples)
     with TemporaryDirectory() as folder:
@@ -119,12 +107,8 @@ def place(state_dir: Path, bundle: Path, version: str, *, approved: bool = True)
     sha256 = hashlib.sha256((bundle / "manifest.json").read_bytes()).hexdigest()
     folder = state_dir / "models" / f"nps-risk-{version}-{sha256[:12]}"
     shutil.copytree(bundle, folder / "bundle")
-    note = {
-        "name": "nps-risk",
-        "version": version,
-        "bundle_sha256": sha256,
-        "envelope": sign_record(version=version, bundle_sha256=sha256).to_envelope() if approved else None,
-    }
+    envelope = sign_record(version=version, bundle_sha256=sha256).to_envelope() if approved else None
+    note = {"name": "nps-risk", "version": version, "bundle_sha256": sha256, "envelope": envelope}
     (folder / "release.json").write_text(json.dumps(note))
     return folder
 
@@ -227,9 +211,8 @@ class Client:
         headers = {"content-type": "application/json"}
 
         async def call() -> list[httpx.Response]:
-            posts = [
-                self.http.post(path, content=msgspec.json.encode(body), headers=headers) for body in bodies
-            ]
+            contents = map(msgspec.json.encode, bodies)
+            posts = [self.http.post(path, content=content, headers=headers) for content in contents]
             return await asyncio.gather(*posts)
 
         return self.portal.call(call)

@@ -54,12 +54,8 @@ def prove_answers(log: EventLog, decisions: dict[str, Event], callers: list[Call
     """Whatever was acknowledged is in the log as it was told; what was unknown was unknown."""
     for answer in itertools.chain(*(caller.told for caller in callers)):
         event = decisions[answer.decision_id]
-        model = f"nps-risk/{answer.version}"
-        assert (event.consignment_id, event.score, event.model) == (
-            answer.consignment_id,
-            answer.score,
-            model,
-        )
+        answered = answer.consignment_id, answer.score, f"nps-risk/{answer.version}"
+        assert (event.consignment_id, event.score, event.model) == answered
     logged = {(event.kind, event.consignment_id, event.recorded_us) for event in log.read_events()}
     for received in itertools.chain(*(caller.received for caller in callers)):
         assert tuple(received) in logged
@@ -182,8 +178,7 @@ def done(service: Service, callers: list[Caller]) -> Counter[str]:
     errors = [line for line in lines if line["level"] == "error"]
     assert not [line for line in errors if line["event"] not in service.expected_errors], errors[:5]
     taken = [line for line in lines if line["event"] == "snapshot loaded"]
-    counts = Counter(line["event"] for line in lines) + sum(
-        (caller.done for caller in callers), Counter[str]()
-    )
+    counts = Counter(line["event"] for line in lines)
+    counts += sum((caller.done for caller in callers), Counter[str]())
     counts["replayed"] = sum(line["entries_since"] for line in taken)
     return counts

@@ -119,10 +119,8 @@ class World:
         result = ("nps", "clear", "controlled_drug", "other_offence", "pending")[self.rng.integers(5)]
         known = None if result == "pending" else self.now - timedelta(days=float(self.rng.integers(0, 12)))
         selected_by = ("model", "random", "officer")[self.rng.integers(3)]
-        inspected = (known or self.now) - timedelta(days=1)
-        outcome = make_outcome(
-            name, result=result, known_at=known, inspected_at=inspected, selected_by=selected_by
-        )
+        times = {"known_at": known, "inspected_at": (known or self.now) - timedelta(days=1)}
+        outcome = make_outcome(name, result=result, selected_by=selected_by, **times)
         for _ in range(self.rng.integers(1, 3)):  # some are sent twice
             client.send("/v1/outcomes", outcome)
 

@@ -19,11 +19,8 @@ def build_tables(
     outcomes: Sequence[Outcome] = (),
     alerts: Sequence[Alert] | None = None,
 ) -> Tables:
-    return Tables(
-        build_frame(list(consignments), Consignment),
-        build_frame(list(outcomes), Outcome),
-        None if alerts is None else build_frame(list(alerts), Alert),
-    )
+    told = None if alerts is None else build_frame(list(alerts), Alert)
+    return Tables(build_frame(list(consignments), Consignment), build_frame(list(outcomes), Outcome), told)
 
 
 def write_records(path: Path, records: Sequence[Any], record: Any = None) -> None:

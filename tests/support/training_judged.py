@@ -33,11 +33,8 @@ def build_stored_scores(rows=3000, seed=4):
     late = day >= 20_014
     truth = numbers.random(rows) < risk
     labelled = (numbers.random(rows) < 0.1) | (truth & (numbers.random(rows) < 0.5))
-    scores = {
-        "rank": risk,
-        "baseline_random": numbers.random(rows),
-        "baseline_rules": risk * np.exp(numbers.normal(0, 2, rows)),
-    }
+    drawn, noise = numbers.random(rows), np.exp(numbers.normal(0, 2, rows))
+    scores = {"rank": risk, "baseline_random": drawn, "baseline_rules": risk * noise}
     ranks = {name: pd.Series(score).groupby(late).rank(pct=True) for name, score in scores.items()}
     frame = pd.DataFrame(
         {

@@ -59,10 +59,8 @@ def test_columns_are_read_in_batches(open_log: Open, entry: Entry) -> None:
     log.append([entry(1), entry(2, kind="alert", consignment_id=None), entry(3, band="routine")])
     names = ("sequence", "consignment_id", "band", "digest")
     batches = list(log.read_columns(names, size=2))
-    assert [list(map(list, batch[:3])) for batch in batches] == [
-        [[1, 2], ["RB1", None], ["high", None]],
-        [[3], ["RB3"], ["routine"]],
-    ]
+    first, second = (list(map(list, batch[:3])) for batch in batches)
+    assert (first, second) == ([[1, 2], ["RB1", None], ["high", None]], [[3], ["RB3"], ["routine"]])
     assert batches[0][3] == (log.compute_digest("RB1"), None)
     assert list(log.read_columns(names, after=3)) == []
 
@@ -82,18 +80,11 @@ LAST_DAY = 12
 
 def append_days(log: EventLog, entry: Entry, days: list[int], together: int) -> list[Event]:
     """Append a decision for each day; every seventh entry is an outcome, and every ninth an arrival without a score."""
-    others: dict[int, dict[str, object]] = {
-        7: {"kind": "outcome", "score": None, "features": None},
-        9: {"kind": "arrival"},
-    }
-    events = [
-        entry(
-            sequence,
-            at_us=day * US_PER_DAY + 5,
-            **next((others[each] for each in others if sequence % each == 0), {}),
-        )
-        for sequence, day in enumerate(days, start=1)
-    ]
+    kinds, events = [{}] * len(days), list[Event]()
+    kinds[8::9] = [{"kind": "arrival"}] * len(kinds[8::9])
+    kinds[6::7] = [{"kind": "outcome", "score": None, "features": None}] * len(kinds[6::7])
+    for sequence, (day, kind) in enumerate(zip(days, kinds, strict=True), start=1):
+        events.append(entry(sequence, at_us=day * US_PER_DAY + 5, **kind))
     for start in range(0, len(events), together):
         log.append(events[start : start + together])
     return events

@@ -56,8 +56,6 @@ def test_at_a_start_any_fault_of_a_damaged_entry_is_reported_as_damage(
     with pytest.raises(ServiceFault, match="log entry 2:"), StartCheck(log, database_in(tmp_path), 1):
         raise ValueError("the entry cannot be decoded")
     execute(tmp_path, "DELETE FROM events WHERE sequence = 4")
-    with (
-        pytest.raises(ServiceFault, match="log entry 4:"),
-        StartCheck(log, database_in(tmp_path), 2) as check,
-    ):
+    damaged = pytest.raises(ServiceFault, match="log entry 4:")
+    with damaged, StartCheck(log, database_in(tmp_path), 2) as check:
         check.finish(2)

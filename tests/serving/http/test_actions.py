@@ -84,15 +84,8 @@ def test_what_is_said_of_a_consignment_lasts_and_changes_no_score(tmp_path: Path
     assert [word for word in (b"police", b"PARK JI HO") if word in written] == []
 
 
-HELD = {
-    "consignment_id": "RB1",
-    "state": "request_for_information",
-    "authority": "PACT",
-    "code": "RI",
-    "text": "NAME OF PARK JI HO IS MISSING",
-    "issued_at": day(3),
-    "source": "XCSN",
-}
+HELD = {"consignment_id": "RB1", "state": "request_for_information", "authority": "PACT", "code": "RI"}
+HELD |= {"text": "NAME OF PARK JI HO IS MISSING", "issued_at": day(3), "source": "XCSN"}
 
 
 def test_an_answer_is_recorded_once_and_without_its_words(client: Client) -> None:

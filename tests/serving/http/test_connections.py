@@ -236,9 +236,7 @@ def test_a_renewed_certificate_is_taken_while_running_and_no_bad_one(tmp_path: P
 
 
 def test_an_address_that_is_taken_is_told_in_one_line() -> None:
-    with (
-        listen("127.0.0.1", 0) as taken,
-        pytest.raises(BadSetting, match=r"cannot listen on.*in use") as told,
-    ):
+    refused = pytest.raises(BadSetting, match=r"cannot listen on.*in use")
+    with listen("127.0.0.1", 0) as taken, refused as told:
         listen("127.0.0.1", taken.getsockname()[1])
     assert "\n" not in str(told.value)

@@ -106,16 +106,14 @@ def whole_bodies() -> list[tuple[str, bytes]]:
     item = Item(description="3-CMC", quantity=2, value=10.5, hs_code="292239")
     cs = [make_consignment(f"RB{number}", items=(item, item), gross_weight_kg=0.4) for number in range(3)]
     missed = make_outcome("RB2", status="missed", result=None)
+    alert = Alert("A1", day(0), expires_at=day(9), description_pattern="3-CMC", sender_name="Orchid")
     span = {"office": "Incheon", "capacity": 3, "explore": 0.5, "from": day(0), "until": day(19)}
     bodies: list[tuple[str, Any]] = [
         ("/v1/scores", cs[0]),
         ("/v1/scores?reasons=10&features=true", {"consignments": cs}),
         ("/v1/outcomes", make_outcome("RB0", result="nps", selection_probability=0.5)),
         ("/v1/outcomes", {"outcomes": [make_outcome("RB1"), missed]}),
-        (
-            "/v1/alerts",
-            Alert("A1", day(0), expires_at=day(9), description_pattern="3-CMC", sender_name="Orchid"),
-        ),
+        ("/v1/alerts", alert),
         ("/v1/cancellations", {"cancellations": [{"consignment_id": "RB2", "cancelled_at": day(3)}]}),
         ("/v1/selections", span),
     ]
@@ -133,15 +131,11 @@ def check(document: dict[str, Any], method: str, path: str, response: Any) -> No
 
 def test_the_document_tells_every_call_refusal_and_field_and_no_other_call(shared_client: Client) -> None:
     document = shared_client.read("/openapi.json")
-    operations = {
-        (method.upper(), path): each
-        for path, methods in document["paths"].items()
-        for method, each in methods.items()
-    }
-    routes = {
-        (method, path.replace(":path", ""))
-        for method, path, _, _ in list_routes(shared_client.service, shared_client.app.door)
-    }
+    operations = {}
+    for path, methods in document["paths"].items():
+        operations |= {(method.upper(), path): each for method, each in methods.items()}
+    listed = list_routes(shared_client.service, shared_client.app.door)
+    routes = {(method, path.replace(":path", "")) for method, path, _, _ in listed}
     assert operations.keys() == {*routes, ("POST", "/v1/scores")} - {("GET", "/interface")}
     assert all(each["summary"] for each in operations.values())
     for call, scope in (("scores", "score"), ("outcomes", "outcome"), ("selections", "score")):

@@ -50,10 +50,8 @@ def test_a_seizure_matches_from_receipt_to_withdrawal(client: Client, partner: E
     client.send("/v1/messages", partner.withdrawal("S-1"))
     assert strength(client, "RB3") == 0
     assert client.send("/v1/messages", partner.seizure())["repeated"]
-    for message in (
-        partner.withdrawal("S-2"),
-        partner.seizure(message_id="S-2"),
-    ):  # the withdrawal came first
+    # The withdrawal comes first.
+    for message in (partner.withdrawal("S-2"), partner.seizure(message_id="S-2")):
         client.send("/v1/messages", message)
     assert strength(client, "RB4") == 0
 
@@ -81,9 +79,8 @@ def test_messages_are_read_back_and_forged_ones_refused(client: Client, partner:
 
 def test_indicators_need_their_key(client: Client, partner: ExchangePartner, tmp_path: Path) -> None:
     key = tmp_path / "other.operation"
-    message = partner.seizure(
-        indicators=compute_indicators(make_consignment(), OperationKey.create(key, "OTHER"))
-    )
+    indicators = compute_indicators(make_consignment(), OperationKey.create(key, "OTHER"))
+    message = partner.seizure(indicators=indicators)
     refused = client.post("/v1/messages", message)
     assert (refused.status_code, "its indicators cannot be compared" in refused.text) == (422, True)
     key.rename(partner.exchange / "keys" / key.name)

@@ -47,9 +47,8 @@ def test_the_client_of_the_page_runs(url: str) -> None:
     npsrisk = client_of(url)["npsrisk"]
     told = httpx.get(f"{url}/v1/consignments/RB000000017GB").json()
     assert [outcome["result"] for outcome in told["outcomes"]] == ["clear"]
-    scores, refused = npsrisk.score_all(
-        [{"consignment_id": "A", "channel": "postal"}, {"consignment_id": "B", "channel": "sea"}]
-    )
+    rows = [{"consignment_id": "A", "channel": "postal"}, {"consignment_id": "B", "channel": "sea"}]
+    scores, refused = npsrisk.score_all(rows)
     assert [score["consignment_id"] for score in scores] == ["A"]
     ((consignment, error),) = refused
     assert (consignment["consignment_id"], error["kind"]) == ("B", "bad_value")
@@ -102,10 +101,8 @@ def test_the_score_of_the_page_is_one_and_every_status_and_kind_that_can_be_answ
     (example,) = shown("json")
     assert set(msgspec.json.decode(example)) == set(Score.__struct_fields__) - {"features", "quality"}
     assert msgspec.json.decode(example, type=Score).band == "high"
-    operations = [
-        each for methods in build_document(Consignment, "0")["paths"].values() for each in methods.values()
-    ]
-    told = {status for operation in operations for status in operation["responses"]}
+    paths = build_document(Consignment, "0")["paths"].values()
+    told = {status for methods in paths for each in methods.values() for status in each["responses"]}
     rows = re.findall(r"^\| ([\d, ]+) \|", PAGE, re.MULTILINE)
     named = {status for row in rows for status in re.findall(r"\d{3}", row)}
     assert told - {"200"} | {"405", "431", "500"} <= named

@@ -84,11 +84,9 @@ def rows_of_a_stream(count: int) -> list[Consignment]:
         name = rows[rng.integers(len(rows))].consignment_id if rows and draw < 0.35 else f"RB{place}"
         moment = day(float(rng.integers(0, 20)) if draw > 0.8 else 10.0)
         changes = {"cancelled_at": moment} if 0.35 < draw < 0.4 else {}
-        goods = (DRUG, "socks", f"{DRUG} {place}")[rng.integers(3)]
-        sender = f"Orchid {'abc'[rng.integers(3)]} Ltd"
-        rows.append(
-            make_consignment(name, received_at=moment, description=goods, sender_name=sender, **changes)
-        )
+        changes["description"] = (DRUG, "socks", f"{DRUG} {place}")[rng.integers(3)]
+        changes["sender_name"] = f"Orchid {'abc'[rng.integers(3)]} Ltd"
+        rows.append(make_consignment(name, received_at=moment, **changes))
     return rows
 
 

@@ -13,16 +13,11 @@ from serving.event_log.events import Event
 
 
 def fill(client: Client, many: int = 20, office: str = "Incheon", first: int = 0) -> None:
-    rows = [
-        make_consignment(
-            f"{office}{place}",
-            office=office,
-            received_at=day(0.01 * place),
-            description=("socks", "research chemical powder")[place % 2],
-        )
-        for place in range(first, first + many)
-    ]
-    assert client.post("/v1/scores", {"consignments": rows}).json()["errors"] == []
+    rows, goods = [], ("socks", "research chemical powder")
+    for place in range(first, first + many):
+        own = {"received_at": day(0.01 * place), "description": goods[place % 2]}
+        rows.append(make_consignment(f"{office}{place}", office=office, **own))
+    assert client.send("/v1/scores", {"consignments": rows})["errors"] == []
 
 
 def request(**changes: Any) -> dict[str, Any]:
@@ -117,9 +112,7 @@ def test_each_decision_comes_once_and_in_order_and_no_cursor_beyond_the_log(clie
     assert client.read(f"/v1/decisions?after={after}") == end
     later = client.score("RB9")
     (new,) = client.read(f"/v1/decisions?after={after}")["decisions"]
-    assert [new[name] for name in ("decision_id", "score")] == [
-        later[name] for name in ("decision_id", "score")
-    ]
+    assert (new["decision_id"], new["score"]) == (later["decision_id"], later["score"])
     assert (new["consignment_id"], new["office"]) == ("RB9", "Incheon")
     whole = client.read("/v1/consignments/RB1")
     first = client.read("/v1/consignments/RB1?limit=2")
@@ -136,9 +129,8 @@ def test_each_decision_comes_once_and_in_order_and_no_cursor_beyond_the_log(clie
 
 def test_a_selection_is_open_until_its_final_outcome(client: Client) -> None:
     def read_pending() -> dict[str, bool]:
-        return {
-            each["consignment_id"]: each["pending"] for each in client.read("/v1/selections")["selections"]
-        }
+        listed = client.read("/v1/selections")["selections"]
+        return {each["consignment_id"]: each["pending"] for each in listed}
 
     fill(client, 3)
     assert len(chosen(client, capacity=3)) == 3

@@ -19,9 +19,8 @@ from serving.maintenance import backup
 from serving.maintenance.backup import back_up, restore
 from serving.process.settings import Settings
 
-KNOWN = make_consignment(
-    "RB3", sender_name="Marker Personname", description="marker goods", gross_weight_kg=1.0
-)
+MARKED = {"sender_name": "Marker Personname", "description": "marker goods"}
+KNOWN = make_consignment("RB3", **MARKED, gross_weight_kg=1.0)
 """The last of `few_decisions`."""
 
 

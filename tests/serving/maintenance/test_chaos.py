@@ -83,9 +83,8 @@ def test_however_often_a_standby_takes_over_nothing_is_lost_or_changed(tmp_path:
     pair, told = take_over(tmp_path, bundle, plan, SEED)
     print(f"\n{TAKEOVERS} takeovers, seed {SEED}: {dict(sorted(told.items()))}")
     for is_pause in (False, True):
-        seconds = np.quantile(
-            [each.seconds for each in pair.takeovers if each.is_pause == is_pause], [0.5, 1.0]
-        )
+        waits = [each.seconds for each in pair.takeovers if each.is_pause == is_pause]
+        seconds = np.quantile(waits, [0.5, 1.0])
         print(f"{'paused' if is_pause else 'killed'}: {seconds.round(2)} s until the other one scores")
     assert len(pair.takeovers) == TAKEOVERS
     # The others were services that lost their lock and had it again before they were standbys.
@@ -105,10 +104,8 @@ def test_models_are_swapped_and_corrupt_ones_refused_while_no_call_fails(
     """One in five of the models that are published under load is corrupt."""
     publish(tmp_path, bundle, "0")
     corrupt = count // 5 or 1
-    spoilt = [
-        *np.random.default_rng(SEED).permutation([True] * corrupt + [False] * (count - corrupt - 1)),
-        False,
-    ]
+    planned = [True] * corrupt + [False] * (count - corrupt - 1)
+    spoilt = [*np.random.default_rng(SEED).permutation(planned), False]
     good, bad, scoring = cycle((other_bundle, bundle)), cycle(DAMAGES), ["0"]
     with called(tmp_path, UNDISTURBED, SEED) as (service, callers):
         for number, is_spoilt in enumerate(spoilt, start=1):

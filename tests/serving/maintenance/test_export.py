@@ -50,9 +50,8 @@ def exported(lived_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def read_tables(exported: Path, bundle: Bundle, *, shuffled: bool = False) -> Tables:
     record = bundle.config.build_record_type()
     kinds: dict[str, Any] = {"consignments": record, "outcomes": Outcome, "alerts": Alert}
-    frames = [
-        read_table(exported / f"{name}.parquet", kind, strict=True).frame for name, kind in kinds.items()
-    ]
+    files = ((exported / f"{name}.parquet", kind) for name, kind in kinds.items())
+    frames = [read_table(path, kind, strict=True).frame for path, kind in files]
     return Tables(*(frame.sample(frac=1, random_state=1) if shuffled else frame for frame in frames))
 
 
@@ -146,9 +145,8 @@ def test_an_outcome_without_probability_has_that_of_its_selection(lived_world: P
         assert row.sequence > told.sequence
     before = outcomes[outcomes["selected_by"].eq("officer")]
     assert before["selection_probability"].isna().all()
-    made = Selection(
-        consignment_id="RB1", selected_by="random", selection_probability=0.2, selected_at=day(0)
-    )
+    chosen = {"selected_by": "random", "selection_probability": 0.2, "selected_at": day(0)}
+    made = Selection(consignment_id="RB1", **chosen)
     for by, probability in (("officer", None), ("model", 0.5)):  # also if the service had selected it before
         outcome = make_outcome("RB1", selected_by=by, selection_probability=probability)
         assert _complete_outcome(outcome, made) == outcome
@@ -213,11 +211,8 @@ def test_an_earlier_export_is_replaced_and_other_things_are_not(few: Path, tmp_p
 
 
 def test_columns_that_a_model_declared_are_exported_and_imported(tmp_path: Path, column_bundle: Path) -> None:
-    old, new, model = (
-        Site(tmp_path / "old", column_bundle),
-        Site(tmp_path / "new", column_bundle),
-        load_bundle(column_bundle),
-    )
+    old, new = (Site(tmp_path / name, column_bundle) for name in ("old", "new"))
+    record = load_bundle(column_bundle).config.build_record_type()
     with old.serve() as client:
         for place, rate in enumerate((0.25, None)):
             plain = {"consignment_id": f"RB{place}", "channel": "postal", "received_at": day(place)}
@@ -227,7 +222,7 @@ def test_columns_that_a_model_declared_are_exported_and_imported(tmp_path: Path,
     new.told("import", f"--consignments={tmp_path / 'out' / 'consignments.parquet'}")
     new.told("export", "--out", str(tmp_path / "again"), "--personal")
     for out in ("out", "again"):
-        frame = read_table(tmp_path / out / "consignments.parquet", model.config.build_record_type()).frame
+        frame = read_table(tmp_path / out / "consignments.parquet", record).frame
         assert frame["tax_rate"].fillna(-1).tolist() == [0.25, -1]
 
 
@@ -274,11 +269,8 @@ def test_the_state_of_a_log_is_that_of_a_batch_over_its_tables_and_is_exported_o
     before = [path.stat().st_mtime_ns for path in files]
     told(lived_world, *words)
     assert [path.stat().st_mtime_ns for path in sorted((tmp_path / "by 1").rglob("*.npy"))] == before
-    for given, fault in (
-        (("export", "--state", str(tmp_path / "batch")), "another state of history already"),
-        ((*words, "--out", str(exported)), "exactly one of these options is needed"),
-    ):
-        assert fault in refuse(lived_world, *given[1:])
+    assert "another state of history already" in refuse(lived_world, "--state", str(tmp_path / "batch"))
+    assert "exactly one of these options is needed" in refuse(lived_world, *words[1:], "--out", str(exported))
 
 
 def list_accesses(site: Site, client: Client) -> list[str]:

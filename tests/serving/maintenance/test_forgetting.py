@@ -107,10 +107,8 @@ def test_a_removal_that_was_killed_after_the_list_is_completed_by_the_next_start
     with serving(settings_in(few)):
         assert list_emptied(few) == [True, False, True, False]
     (few / LIST_NAME).write_text((few / LIST_NAME).read_text() + "half a li")
-    with (
-        pytest.raises(BadSetting, match=r"forgotten\.jsonl line 2: the list .* is damaged"),
-        serving(settings_in(few)),
-    ):
+    damaged = pytest.raises(BadSetting, match=r"forgotten\.jsonl line 2: the list .* is damaged")
+    with damaged, serving(settings_in(few)):
         pass
 
 
@@ -268,11 +266,9 @@ def test_nothing_starts_from_a_damaged_log(few: Path, forgotten: Path, tmp_path:
     execute(few, "UPDATE events SET plain = content, score = 0.5 WHERE sequence = 1")
     copy_state(forgotten, tmp_path / "copy")
     execute(tmp_path / "copy", "UPDATE events SET plain = substr(plain, 1, 0) WHERE kind = 'removal'")
+    damaged = pytest.raises(ServiceFault, match="log entry 1: the event log is damaged")
     for folder in (few, tmp_path / "copy"):
-        with (
-            pytest.raises(ServiceFault, match="log entry 1: the event log is damaged"),
-            serving(settings_in(folder)),
-        ):
+        with damaged, serving(settings_in(folder)):
             pass
 
 

@@ -88,9 +88,8 @@ def test_the_service_sees_the_imported_past_as_a_batch_does_and_nobody_can_read_
         told = client.compute_features("RB9", received_at=day(14))
     rows = [*to_consignments(PAST.consignments, Consignment), make_consignment("RB9", received_at=day(14))]
     whole = Tables(build_frame(rows, Consignment), PAST.outcomes, PAST.alerts)
-    parameters = FeatureParameters(
-        FeatureConfig(), FittedParameters.create_empty(), Pseudonyms(b"another key")
-    )
+    nothing = FittedParameters.create_empty()
+    parameters = FeatureParameters(FeatureConfig(), nothing, Pseudonyms(b"another key"))
     matrix = compute_feature_matrix(whole, parameters, keep=np.arange(5) == 4)
     here = np.array([np.nan if value is None else value for value in told.values()], dtype=np.float32)
     np.testing.assert_array_equal(here, matrix.X[0])

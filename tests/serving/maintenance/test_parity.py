@@ -46,10 +46,8 @@ def test_a_log_that_the_service_wrote_is_equal_to_the_last_bit_however_it_is_cut
 
 def test_what_is_changed_in_a_decision_is_found_and_named(state: Path, bundle: Path, tmp_path: Path) -> None:
     names = load_bundle(bundle).spec.names
-    rows = execute(
-        state,
-        "SELECT sequence FROM events WHERE kind = 'decision' AND model = 'nps-risk/1' AND sequence > 40 ORDER BY sequence",
-    )
+    late = "kind = 'decision' AND model = 'nps-risk/1' AND sequence > 40"
+    rows = execute(state, f"SELECT sequence FROM events WHERE {late} ORDER BY sequence")
     one_bit, other_nan, missing, score, band, key, unread = (row[0] for row in rows[:14:2])
 
     def change(at: int, column: str, value: Any) -> None:
@@ -96,14 +94,10 @@ def test_an_arrival_taken_out_or_an_outcome_or_alert_moved_is_found(state: Path,
     execute(state, "DELETE FROM events WHERE consignment_id = :name", name=name)
     assert any(value.startswith("history.") for value in told(state, "parity", code=1)["differences"])
     last = read(tmp_path / "moved", "max(sequence)", "1 = 1")
+    move = "UPDATE events SET sequence = :to WHERE sequence = :at"
     for number, kind in enumerate(("alert", "outcome"), start=1):
         first = read(tmp_path / "moved", "sequence", f"kind = '{kind}' ORDER BY sequence")
-        damage(
-            tmp_path / "moved",
-            "UPDATE events SET sequence = :to WHERE sequence = :at",
-            to=last + number,
-            at=first,
-        )
+        damage(tmp_path / "moved", move, to=last + number, at=first)
     found = told(tmp_path / "moved", "parity", code=1)["differences"]
     for group in ("alerts.", "history."):
         assert any(value.startswith(group) for value in found)

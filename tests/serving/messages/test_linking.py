@@ -195,13 +195,8 @@ def test_a_master_of_which_no_consignment_follows_is_named(world: World) -> None
 
 
 def test_a_receptacle_that_comes_later_amends_the_items_it_lists(world: World) -> None:
-    item = {
-        "consignment_id": "LX123456785CN",
-        "channel": "postal",
-        "description": "tea",
-        "route": "CNPVGA>DEFRAA",
-    }
-    world.client.send("/v1/scores", item)
+    item = {"consignment_id": "LX123456785CN", "channel": "postal", "description": "tea"}
+    world.client.send("/v1/scores", item | {"route": "CNPVGA>DEFRAA"})
     bag = b"""<IE3F44><documentIssueDate>2026-03-10T00:00:00Z</documentIssueDate><consignmentMasterLevel><receptacle>
       <receptacleIdentificationNumber>CNPVGADEFRAAAUN60001001100123</receptacleIdentificationNumber>
       <transportDocument><documentNumber>LX123456785CN</documentNumber></transportDocument></receptacle>
@@ -282,10 +277,8 @@ def test_links_lost_by_a_kill_come_with_the_same_message(
         response = world.client.post("/v1/scores", write_master(at(0)), headers={"content-type": XML})
         assert response.status_code == 500
     assert not world.client.service.active.state.links.masters
-    assert list_scores(world.post(write_master(at(0)), 3)) == [
-        (HOUSE_ID, True, False),
-        (f"{NUMBER}/H2", True, False),
-    ]
+    repeats = [(HOUSE_ID, True, False), (f"{NUMBER}/H2", True, False)]
+    assert list_scores(world.post(write_master(at(0)), 3)) == repeats
     assert len(world.read_versions()) == 2
     world.post(write_house(at(0), name="H3"), 4)
     assert world.read_versions(f"{NUMBER}/H3")[-1].items() >= ENRICHED.items()

@@ -26,10 +26,8 @@ from serving.scoring.model_updates import ModelUpdates
 from serving.state.snapshots import FORMAT, NEXT_NAME, SnapshotHeader, Snapshots, allocate_copy
 
 ABOUT = SnapshotHeader(FORMAT, "a log", 7, "00", "kinds")
-ARRAYS = {
-    "history.heads": np.arange(6, dtype=np.int32).reshape(2, 3),
-    "days.marks": np.zeros((0, 2), np.int64),
-}
+HEADS = np.arange(6, dtype=np.int32).reshape(2, 3)
+ARRAYS = {"history.heads": HEADS, "days.marks": np.zeros((0, 2), np.int64)}
 
 
 def of_entry(sequence: int) -> SnapshotHeader:

@@ -10,16 +10,7 @@ from hypothesis import strategies as st
 from consignments.errors import BadInput
 from consignments.timestamps import NO_TIME, to_us
 from training.config import SplitConfig
-from training.data.splits import (
-    ALL_ARRIVALS,
-    OUTSIDE,
-    TEST,
-    TRAIN,
-    VALIDATION,
-    ArrivalWindow,
-    split_by_time,
-    split_without_test,
-)
+from training.data import splits
 
 
 def moment(month, day, hour=0):
@@ -31,22 +22,23 @@ def delayed(**settings):
 
 
 def example(**settings):
-    return split_by_time(moment(1, 1, 7), moment(6, 28, 9), moment(7, 1), delayed(**settings))
+    return splits.split_by_time(moment(1, 1, 7), moment(6, 28, 9), moment(7, 1), delayed(**settings))
 
 
 def test_periods_are_counted_back_with_the_label_delay_between_them():
-    edges = [
-        *((moment(1, 1), TRAIN), (moment(3, 24, 23), TRAIN), (moment(3, 25), OUTSIDE)),
-        *((moment(4, 7, 23), OUTSIDE), (moment(4, 8), VALIDATION), (moment(5, 5, 23), VALIDATION)),
-        *((moment(5, 6), OUTSIDE), (moment(5, 19, 23), OUTSIDE), (moment(5, 20), TEST)),
-        *((moment(6, 16, 23), TEST), (moment(6, 17), OUTSIDE)),
-    ]
-    parts = example().assign_parts(np.array([to_us(received) for received, _ in edges])).tolist()
-    assert parts == [part for _, part in edges]
+    edges = {
+        splits.TRAIN: ((1, 1), (3, 24, 23)),
+        splits.VALIDATION: ((4, 8), (5, 5, 23)),
+        splits.TEST: ((5, 20), (6, 16, 23)),
+        splits.OUTSIDE: ((3, 25), (4, 7, 23), (5, 6), (5, 19, 23), (6, 17)),
+    }
+    for part, moments in edges.items():
+        received = np.array([to_us(moment(*each)) for each in moments])
+        assert example().assign_parts(received).tolist() == [part] * len(moments)
 
 
 def test_without_a_test_period_training_and_validation_end_as_late_as_they_can():
-    split = split_without_test(moment(1, 1, 7), moment(7, 1), delayed())
+    split = splits.split_without_test(moment(1, 1, 7), moment(7, 1), delayed())
     assert (split.train.begins, split.train.ends) == (moment(1, 1), moment(5, 6))
     assert (split.validation.begins, split.validation.ends) == (moment(5, 20), moment(6, 17))
     assert [period.labels_by for period in split.periods] == [moment(7, 1)] * 3
@@ -54,7 +46,7 @@ def test_without_a_test_period_training_and_validation_end_as_late_as_they_can()
 
 
 def test_if_labels_stop_early_the_test_ends_with_the_last_of_them():
-    split = split_by_time(moment(1, 1), moment(5, 31, 9), moment(7, 1), delayed())
+    split = splits.split_by_time(moment(1, 1), moment(5, 31, 9), moment(7, 1), delayed())
     assert split.test.ends == moment(6, 1)
 
 
@@ -66,7 +58,7 @@ def test_a_given_first_day_of_the_test_moves_the_other_periods():
 
 def test_too_short_a_past_says_how_much_is_needed_and_a_test_after_the_last_label_is_refused():
     with pytest.raises(BadInput, match=r"got 62 days.*at least 85 days"):
-        split_by_time(moment(4, 16), moment(6, 28), moment(7, 1), delayed())
+        splits.split_by_time(moment(4, 16), moment(6, 28), moment(7, 1), delayed())
     with pytest.raises(BadInput, match="contains no label"):
         example(test_from=date(2024, 6, 20))
 
@@ -77,7 +69,7 @@ def test_too_short_a_past_says_how_much_is_needed_and_a_test_after_the_last_labe
 def test_periods_never_touch_closer_than_the_label_delay(delay, validation, test, last):
     config = SplitConfig(validation_days=validation, test_days=test, label_delay_days=delay)
     as_of = moment(12, 1, 5)
-    split = split_by_time(moment(1, 1), as_of - timedelta(days=last), as_of, config)
+    split = splits.split_by_time(moment(1, 1), as_of - timedelta(days=last), as_of, config)
     gap = timedelta(days=delay)
     assert split.train.ends + gap == split.validation.begins
     assert split.validation.ends + gap == split.test.begins
@@ -89,5 +81,5 @@ def test_periods_never_touch_closer_than_the_label_delay(delay, validation, test
 def test_a_window_holds_its_first_moment_and_not_its_end_and_no_missing_time():
     begins, ends = datetime(2024, 3, 1, tzinfo=UTC), datetime(2024, 3, 2, tzinfo=UTC)
     received = np.array([NO_TIME, to_us(begins) - 1, to_us(begins), to_us(ends) - 1, to_us(ends)])
-    assert ArrivalWindow(begins, ends).select(received).tolist() == [False, False, True, True, False]
-    assert ALL_ARRIVALS.select(received).tolist() == [False, True, True, True, True]
+    assert splits.ArrivalWindow(begins, ends).select(received).tolist() == [False, False, True, True, False]
+    assert splits.ALL_ARRIVALS.select(received).tolist() == [False, True, True, True, True]

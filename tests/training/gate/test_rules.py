@@ -27,23 +27,8 @@ from training.evaluation.estimate import Estimate
 from training.evaluation.leakage import BOUNDS, EARLY_RESULTS, FILLED_COLUMN, LATER_CHANGES, PREDICTIVE_COLUMN
 from training.evaluation.name_invariance import MAX_LOG_ODDS_CHANGE
 from training.evaluation.stored_scores import RecipeEvaluation
+from training.gate import rules
 from training.gate.report import GateReport
-from training.gate.rules import (
-    CHAMPION_RULES,
-    MAX_CALIBRATION_FACTOR,
-    MAX_SLICE_DROP,
-    MAX_SLICE_LOSS,
-    MIN_SLICE_POSITIVES,
-    RUN_RULES,
-    VERIFIED_RULE,
-    WITHOUT_TABLES,
-    GateEvidence,
-    RuleResult,
-    RunFigures,
-    ScoreSource,
-    find_obstacles,
-    run_gate,
-)
 from training.gate.ways import Candidate
 
 REFIT = Candidate("1", newer_days=14, same_recipe=True)
@@ -65,15 +50,15 @@ LOOKS = [
 ]
 
 
-def find_broken(evidence: GateEvidence) -> dict[str, str]:
-    return {name: rule.found for name, rule in find_obstacles(run_gate(evidence)).items()}
+def find_broken(evidence: rules.GateEvidence) -> dict[str, str]:
+    return {name: rule.found for name, rule in rules.find_obstacles(rules.run_gate(evidence)).items()}
 
 
 def read_estimates(given: dict[str, list[Any]]) -> dict[str, Estimate]:
     return {name: estimate(*values, is_share=name != "calibration_ratio") for name, values in given.items()}
 
 
-def read_figures(case: dict[str, Any]) -> RunFigures:
+def read_figures(case: dict[str, Any]) -> rules.RunFigures:
     """Read the figures of a good run, with the changes of a case."""
     slices = [SLICE | case.get("slice", {})] + [SLICE | each for each in case.get("more_slices", [])]
     model = make_evaluation(slices=slices, **read_estimates(case.get("metrics", {})))
@@ -89,9 +74,9 @@ def read_figures(case: dict[str, Any]) -> RunFigures:
     )
 
 
-def read_evidence(bundle: Bundle, case: dict[str, Any]) -> GateEvidence:
+def read_evidence(bundle: Bundle, case: dict[str, Any]) -> rules.GateEvidence:
     """Read the evidence of a good version, with the changes of a case; one with a pair has a champion."""
-    results = {name: RuleResult(*case[name]) for name in ("refit", "verified") if name in case}
+    results = {name: rules.RuleResult(*case[name]) for name in ("refit", "verified") if name in case}
     given = {"figures": read_figures(case), **results}
     if "pair_slice" in case:
         return make_challenger(bundle, make_pair(slices=[LOST_SLICE | case["pair_slice"]]), REFIT, **given)
@@ -106,9 +91,9 @@ def test_each_rule_finds_its_fault_alone_and_says_what_it_could_not_check(
 ) -> None:
     """Each line has a rule, its result, words of what it found, and what differs from the evidence of a good version."""
     evidence, rule, result = read_evidence(bundle, case), case["rule"], case["result"]
-    found = run_gate(evidence)
+    found = rules.run_gate(evidence)
     assert (found[rule].name, case["words"] in found[rule].found) == (result, True), found[rule].found
-    stands_against = result in (BROKEN, UNDECIDED) or rule == VERIFIED_RULE
+    stands_against = result in (BROKEN, UNDECIDED) or rule == rules.VERIFIED_RULE
     assert list(find_broken(evidence)) == [rule] * stands_against
     assert {name for name, each in found.items() if each.name != HOLDS} <= {rule}
 
@@ -124,7 +109,7 @@ def test_too_few_finds_decide_neither_the_order_nor_that_no_column_knows_the_res
 
 def test_a_good_first_version_and_a_good_refit_pass(bundle: Bundle) -> None:
     for good in (make_evidence(bundle), make_challenger(bundle, make_pair(), REFIT)):
-        assert all(rule.held for rule in run_gate(good).values())
+        assert all(rule.held for rule in rules.run_gate(good).values())
 
 
 def test_calibration_is_one_ratio_on_one_screen(bundle: Bundle) -> None:
@@ -149,8 +134,10 @@ def test_a_run_without_stored_scores_is_refused_by_every_rule_about_figures(bund
 
 
 def test_a_former_champion_needs_only_its_bundle(bundle: Bundle) -> None:
-    back = make_evidence(bundle, goes_back=True, figures=None, candidate=Candidate("2"), refit=WITHOUT_TABLES)
-    assert list(run_gate(back)) == ["checksums verified", "self-test passed", "reasons present"]
+    back = make_evidence(
+        bundle, goes_back=True, figures=None, candidate=Candidate("2"), refit=rules.WITHOUT_TABLES
+    )
+    assert list(rules.run_gate(back)) == ["checksums verified", "self-test passed", "reasons present"]
     report = GateReport.from_evidence(back)
     assert report.recommendation.facts[-1].endswith(
         "It was approved before, so the other rules are not asked again."
@@ -159,29 +146,34 @@ def test_a_former_champion_needs_only_its_bundle(bundle: Bundle) -> None:
 
 def test_the_same_rules_are_named_before_and_after_the_comparison(bundle: Bundle) -> None:
     compared = make_challenger(bundle, make_pair(), REFIT)
-    before = replace(compared, comparison=None, verified=RuleResult(None, "not signed"), refit=WITHOUT_TABLES)
-    assert list(run_gate(before)) == list(run_gate(compared))
-    assert list(find_broken(before)) == [VERIFIED_RULE, "compared with the champion"]
-    assert {run_gate(before)[name].held for name in CHAMPION_RULES} == {False, None}
+    before = replace(
+        compared, comparison=None, verified=rules.RuleResult(None, "not signed"), refit=rules.WITHOUT_TABLES
+    )
+    assert list(rules.run_gate(before)) == list(rules.run_gate(compared))
+    assert list(find_broken(before)) == [rules.VERIFIED_RULE, "compared with the champion"]
+    assert {rules.run_gate(before)[name].held for name in rules.CHAMPION_RULES} == {False, None}
 
 
-OUT_OF_TIME, LEARNT = ScoreSource("stored scores"), ScoreSource("evaluation", BEGINS + timedelta(days=1))
+OUT_OF_TIME, LEARNT = (
+    rules.ScoreSource("stored scores"),
+    rules.ScoreSource("evaluation", BEGINS + timedelta(days=1)),
+)
 
 
 @pytest.mark.parametrize(
     ("sources", "is_refused"),
     [
-        ((ScoreSource("final", BEGINS), ScoreSource("evaluation", BEGINS)), False),
+        ((rules.ScoreSource("final", BEGINS), rules.ScoreSource("evaluation", BEGINS)), False),
         ((OUT_OF_TIME, OUT_OF_TIME), False),
-        ((ScoreSource("decisions"), ScoreSource("evaluation", BEGINS)), False),
-        ((ScoreSource("refitted recipe"), OUT_OF_TIME), False),
+        ((rules.ScoreSource("decisions"), rules.ScoreSource("evaluation", BEGINS)), False),
+        ((rules.ScoreSource("refitted recipe"), OUT_OF_TIME), False),
         ((OUT_OF_TIME, LEARNT), True),
         ((LEARNT, OUT_OF_TIME), True),
     ],
     ids=str,
 )
 def test_a_comparison_is_refused_if_a_fit_learnt_from_it_but_stored_scores_are_out_of_time(
-    bundle: Bundle, sources: tuple[ScoreSource, ScoreSource], is_refused: bool
+    bundle: Bundle, sources: tuple[rules.ScoreSource, rules.ScoreSource], is_refused: bool
 ) -> None:
     good = make_challenger(bundle, make_pair(), REFIT)
     broken = find_broken(replace(good, comparison=replace(good.comparison, sources=sources)))
@@ -194,16 +186,18 @@ def test_the_texts_of_the_rules_name_the_limits_that_are_checked() -> None:
         "results after arrivals": f"{100 * BOUNDS[EARLY_RESULTS]:g} %",
         "no column is the result": f"{BOUNDS[PREDICTIVE_COLUMN]}",
         "no column reveals inspection": f"at most {100 * BOUNDS[FILLED_COLUMN]:g} percentage points",
-        "calibrated": f"1/{MAX_CALIBRATION_FACTOR:g} and {MAX_CALIBRATION_FACTOR:g}",
-        "no slice collapsed": f"more than {MAX_SLICE_DROP} below",
-        "no slice lost": f"slice of {MIN_SLICE_POSITIVES} or more positives loses more than {MAX_SLICE_LOSS}",
+        "calibrated": f"1/{rules.MAX_CALIBRATION_FACTOR:g} and {rules.MAX_CALIBRATION_FACTOR:g}",
+        "no slice collapsed": f"more than {rules.MAX_SLICE_DROP} below",
+        "no slice lost": f"slice of {rules.MIN_SLICE_POSITIVES} or more positives loses more than {rules.MAX_SLICE_LOSS}",
         "names have no effect": f"at most {MAX_LOG_ODDS_CHANGE} log-odds",
     }
-    texts = {name: rule["expected"] for name, rule in (RUN_RULES | CHAMPION_RULES).items()}
+    texts = {name: rule["expected"] for name, rule in (rules.RUN_RULES | rules.CHAMPION_RULES).items()}
     assert [name for name, text in named.items() if text not in texts[name]] == []
 
 
 def test_the_weaker_of_two_signatures_counts(bundle: Bundle) -> None:
     good = make_challenger(bundle, make_pair(), REFIT)
-    unsigned = replace(good.comparison, verified=RuleResult(None, "the comparison is not signed"))
-    assert find_broken(replace(good, comparison=unsigned)) == {VERIFIED_RULE: "the comparison is not signed"}
+    unsigned = replace(good.comparison, verified=rules.RuleResult(None, "the comparison is not signed"))
+    assert find_broken(replace(good, comparison=unsigned)) == {
+        rules.VERIFIED_RULE: "the comparison is not signed"
+    }

@@ -30,15 +30,6 @@ from training.config import EvaluationConfig
 from training.data.splits import ArrivalWindow
 from training.evaluation.stored_scores import StoredScores
 from training.promotion import comparison as comparing
-from training.promotion.comparison import (
-    COMPARED,
-    DISAGREEMENT_COLUMNS,
-    REASON_SEPARATOR,
-    ComparedTraffic,
-    Comparison,
-    FitScores,
-    LoggedScores,
-)
 from training.promotion.comparison_report import (
     describe_comparison,
     draw_comparison,
@@ -52,7 +43,7 @@ FIRST, SECOND = (ModelVersion("nps-risk", number, "run", {"target": "nps"}, ()) 
 LATER = day(40)
 """After the date of the bundles."""
 ROWS = 300
-Sides = tuple[FitScores, FitScores]
+Sides = tuple[comparing.FitScores, comparing.FitScores]
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +51,7 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> Sides:
     """Two models that were never trained on what is compared."""
     folder = tmp_path_factory.mktemp("bundles")
     one, other = (make_bundle(folder / str(seed), FeatureConfig(), seed) for seed in (1, 2))
-    return FitScores(load_bundle(one)), FitScores(load_bundle(other))
+    return comparing.FitScores(load_bundle(one)), comparing.FitScores(load_bundle(other))
 
 
 @cache
@@ -83,25 +74,25 @@ def make_tables() -> Tables:
 
 
 def compare(
-    sides: tuple[Any, FitScores],
+    sides: tuple[Any, comparing.FitScores],
     settings: EvaluationConfig | None = SETTINGS,
     truth: pd.DataFrame | None = None,
     begins: datetime | None = LATER,
     **tables: pd.DataFrame | None,
-) -> Comparison:
+) -> comparing.Comparison:
     """Compare on the made tables, some of them replaced, from a day on."""
-    traffic = ComparedTraffic(replace(make_tables(), **tables), truth, ArrivalWindow(begins))
+    traffic = comparing.ComparedTraffic(replace(make_tables(), **tables), truth, ArrivalWindow(begins))
     return comparing.compare(*sides, traffic, settings)
 
 
 @pytest.fixture(scope="module")
-def compared(sides: Sides) -> Comparison:
+def compared(sides: Sides) -> comparing.Comparison:
     return compare(sides)
 
 
 def test_a_comparison_has_the_capacity_of_the_training_run(sides: Sides) -> None:
     reference = SimpleNamespace(first_day=f"{LATER:%Y-%m-%d}", capacity=7)
-    with_reference = FitScores(replace(sides[1].fit, reference=reference))
+    with_reference = comparing.FitScores(replace(sides[1].fit, reference=reference))
     found = compare((sides[0], with_reference), settings=None)
     assert (found.pair.a.daily_capacity, found.pair.b.daily_capacity) == (7, 7)
     said = summarize_comparison(found, "version 1", "version 2")
@@ -110,7 +101,7 @@ def test_a_comparison_has_the_capacity_of_the_training_run(sides: Sides) -> None
 
 
 def test_a_disagreement_has_goods_route_and_the_reasons_of_both_models(
-    sides: Sides, compared: Comparison
+    sides: Sides, compared: comparing.Comparison
 ) -> None:
     assert compared.disagreements
     for model, side in zip(sides, "ab", strict=True):
@@ -120,7 +111,7 @@ def test_a_disagreement_has_goods_route_and_the_reasons_of_both_models(
             reasons = msgspec.json.decode(scored.loc[name, "reasons"])
             told = [reason for reason in reasons if reason["facts"]]
             texts = [f"{reason['text']} ({reason['direction']} the score)" for reason in told]
-            assert row[f"reasons_{side}"] == REASON_SEPARATOR.join(texts)
+            assert row[f"reasons_{side}"] == comparing.REASON_SEPARATOR.join(texts)
             assert row[f"score_{side}"] == scored.loc[name, "score"]
     row = compared.disagreements[0]
     given = make_tables().consignments.set_index("consignment_id").loc[row["consignment_id"]]
@@ -128,7 +119,7 @@ def test_a_disagreement_has_goods_route_and_the_reasons_of_both_models(
     assert row["value"] == f"{format_amount(given['declared_value'])} {given['currency']}", (
         "29 USD stood above 28.96 USD"
     )
-    assert set(row) == set(DISAGREEMENT_COLUMNS)
+    assert set(row) == set(comparing.DISAGREEMENT_COLUMNS)
     assert not re.search("Orchid|Kim", str(compared.disagreements)), "they name no person"
     page = " ".join(render_comparison(compared, FIRST, SECOND).split())
     assert (
@@ -137,7 +128,7 @@ def test_a_disagreement_has_goods_route_and_the_reasons_of_both_models(
     assert "so dollars of one consignment may differ between the versions" in page
 
 
-def score_all(model: FitScores, columns: ScoreColumns) -> pd.DataFrame:
+def score_all(model: comparing.FitScores, columns: ScoreColumns) -> pd.DataFrame:
     made = make_tables()
     given = FeatureInputs.from_tables(made, made.consignments.iloc[:0])
     return score_table(model.fit, given, Pseudonyms(BATCH_KEY), columns=columns)
@@ -173,7 +164,7 @@ def test_arrivals_whose_results_are_not_known_yet_are_left_out(sides: Sides) -> 
     settled = made.consignments["received_at"] < pd.Timestamp(day(72)).floor("D") - pd.Timedelta(days=21)
     assert found.consignments == settled.sum() < ROWS
     assert found.notes[0].startswith(f"{ROWS - found.consignments} arrivals from ")
-    chosen = ComparedTraffic(replace(made, outcomes=early), window=ArrivalWindow(ends=day(100)))
+    chosen = comparing.ComparedTraffic(replace(made, outcomes=early), window=ArrivalWindow(ends=day(100)))
     assert comparing.compare(*sides, chosen, SETTINGS).consignments == ROWS
 
 
@@ -191,7 +182,9 @@ def test_results_without_a_logged_probability_stand_for_what_the_declarations_es
         assert (weight > 0).sum() == 150
 
 
-def test_a_comparison_says_for_which_kind_of_consignee_a_version_gains(compared: Comparison) -> None:
+def test_a_comparison_says_for_which_kind_of_consignee_a_version_gains(
+    compared: comparing.Comparison,
+) -> None:
     rows = {row["kind"]: row for row in compared.pair.slices}
     for kind, value in (("consignee", "person"), ("channel", "postal")):
         row = rows[kind]
@@ -199,7 +192,7 @@ def test_a_comparison_says_for_which_kind_of_consignee_a_version_gains(compared:
         assert row["difference"] == pytest.approx(compared.pair.gains["roc_auc"].value)
 
 
-def test_the_truth_is_shown_apart_and_decides_nothing(sides: Sides, compared: Comparison) -> None:
+def test_the_truth_is_shown_apart_and_decides_nothing(sides: Sides, compared: comparing.Comparison) -> None:
     ids = make_tables().consignments["consignment_id"]
     results = np.where(np.arange(ROWS) % 7 == 0, "nps", "clear")
     found = compare(sides, truth=pd.DataFrame({"consignment_id": ids, "result": results}))
@@ -209,11 +202,11 @@ def test_the_truth_is_shown_apart_and_decides_nothing(sides: Sides, compared: Co
     assert read_gains(found) == pytest.approx(read_gains(compared), nan_ok=True)
 
 
-def test_each_side_has_its_interval_as_in_the_report_of_its_run(compared: Comparison) -> None:
+def test_each_side_has_its_interval_as_in_the_report_of_its_run(compared: comparing.Comparison) -> None:
     page = render_comparison(compared, FIRST, SECOND)
     table, text = page[page.index("By inspection results") :], describe_comparison(compared, "one", "other")
     for side in (compared.pair.a, compared.pair.b):
-        shown = [name for name in COMPARED if side[name].is_shown]
+        shown = [name for name in comparing.COMPARED if side[name].is_shown]
         assert "recall_averaged" in shown
         for name in shown:
             value, interval = format_estimate(side[name], name)
@@ -222,11 +215,11 @@ def test_each_side_has_its_interval_as_in_the_report_of_its_run(compared: Compar
             assert f"| {value} ({interval}) |" in text
 
 
-def read_gains(found: Comparison) -> dict[str, float]:
+def read_gains(found: comparing.Comparison) -> dict[str, float]:
     return {name: gain.value for name, gain in found.pair.gains.items()}
 
 
-def test_a_slice_with_too_few_finds_has_no_number_on_the_page(compared: Comparison) -> None:
+def test_a_slice_with_too_few_finds_has_no_number_on_the_page(compared: comparing.Comparison) -> None:
     frame = compared.stored.frame
     positive = frame["positive"] & (frame["positive"].cumsum() <= 4)
     few = replace(compared, stored=StoredScores(frame.assign(positive=positive)))
@@ -238,16 +231,16 @@ def test_a_slice_with_too_few_finds_has_no_number_on_the_page(compared: Comparis
 
 
 def test_versions_of_other_features_are_compared_by_logged_decisions(
-    sides: Sides, compared: Comparison
+    sides: Sides, compared: comparing.Comparison
 ) -> None:
     scored = score_all(sides[0], ScoreColumns(reasons=3))[["consignment_id", "score", "reasons"]]
     about = {"received_at": make_tables().consignments["received_at"], "sequence": np.arange(ROWS)}
     decisions = scored.assign(**about, model="nps-risk", model_version="1")
-    found = compare((LoggedScores.from_decisions(decisions, FIRST), sides[1]))
+    found = compare((comparing.LoggedScores.from_decisions(decisions, FIRST), sides[1]))
     assert found.sources[0].describe() == "the decisions of the service"
     assert read_gains(found) == pytest.approx(read_gains(compared), nan_ok=True)
     with pytest.raises(BadInput, match="no decision with this version"):
-        LoggedScores.from_decisions(decisions, SECOND)
+        comparing.LoggedScores.from_decisions(decisions, SECOND)
 
 
 def test_stored_scores_are_compared_on_the_weeks_that_both_runs_tested() -> None:
@@ -261,7 +254,7 @@ def test_stored_scores_are_compared_on_the_weeks_that_both_runs_tested() -> None
         comparing.compare_stored(one, renamed, "nps")
 
 
-def test_a_comparison_logs_no_calibration_which_it_does_not_measure(compared: Comparison) -> None:
+def test_a_comparison_logs_no_calibration_which_it_does_not_measure(compared: comparing.Comparison) -> None:
     assert compared.pair.b["calibration_ratio"].is_shown
     names = compared.flatten_metrics()
     assert "b/roc_auc" in names

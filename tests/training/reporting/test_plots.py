@@ -12,23 +12,14 @@ from support.training_judged import QUICK, build_stored_scores
 from models.formats import format_percent
 from training.evaluation.fairness import compute_fairness_rows
 from training.evaluation.stored_scores import evaluate_recipe
-from training.reporting.plots import (
-    draw_ablation,
-    draw_beeswarm,
-    draw_calibration,
-    draw_capacity_curves,
-    draw_daily_detections,
-    draw_dependence,
-    draw_fairness,
-    draw_importance,
-)
+from training.reporting import plots
 
 STORED = build_stored_scores()
 RECIPE = evaluate_recipe(STORED, QUICK)
 VALUES = np.array([[1.0, 0.0], [np.nan, 1.0], [2.0, 1.0]], dtype=np.float32)
-CURVES = draw_capacity_curves(STORED, RECIPE)
+CURVES = plots.draw_capacity_curves(STORED, RECIPE)
 LOSS = {"left_out": "goods", "kind": "group", "worth": 0.02, "worth_low": 0.01, "worth_high": 0.03}
-FAIRNESS = draw_fairness(
+FAIRNESS = plots.draw_fairness(
     compute_fairness_rows(STORED.to_period(), msgspec.structs.replace(QUICK, capacity=5))
 )
 DRAWN = {
@@ -37,27 +28,32 @@ DRAWN = {
         ["Precision over capacity", "rules", "0.1 %", "model at the capacity of"],
     ),
     "recall": (CURVES["recall"], ["Recall over capacity", "model", "95 % interval"]),
-    "calibration": (draw_calibration(RECIPE.model), ["mean score of the bin", "10 %", "1 %"]),
-    "daily": (draw_daily_detections(RECIPE.model), ["Known finds by day", "in the top 1 % of all", "04 Oct"]),
+    "calibration": (plots.draw_calibration(RECIPE.model), ["mean score of the bin", "10 %", "1 %"]),
+    "daily": (
+        plots.draw_daily_detections(RECIPE.model),
+        ["Known finds by day", "in the top 1 % of all", "04 Oct"],
+    ),
     "selection rate": (
         FAIRNESS["fairness_selection_rate"],
         ["Selection rate", "channel: postal", "channel: air cargo", "all"],
     ),
     "importance": (
-        draw_importance([{"group": "goods", "share": 0.7}, {"group": "history", "share": 0.3}]),
+        plots.draw_importance([{"group": "goods", "share": 0.7}, {"group": "history", "share": 0.3}]),
         ["goods", "70 %"],
     ),
-    "ablation": (draw_ablation([LOSS]), ["group goods"]),
+    "ablation": (plots.draw_ablation([LOSS]), ["group goods"]),
     "beeswarm": (
-        draw_beeswarm(["Sender is new", "Goods are vague"], VALUES, np.nan_to_num(VALUES).astype(float)),
+        plots.draw_beeswarm(
+            ["Sender is new", "Goods are vague"], VALUES, np.nan_to_num(VALUES).astype(float)
+        ),
         ["Sender is new", "Goods are vague"],
     ),
     "dependence": (
-        draw_dependence("Service", np.array([1.0, 2.0]), np.array([-0.5, 1.0]), 0.2, ["ems", "parcel"]),
+        plots.draw_dependence("Service", np.array([1.0, 2.0]), np.array([-0.5, 1.0]), 0.2, ["ems", "parcel"]),
         ["ems", "parcel", "missing", "+1"],
     ),
     "dependence on a number": (
-        draw_dependence("Weight", np.arange(2.0), np.arange(2.0), np.nan, ["0.1", "12"], "kg"),
+        plots.draw_dependence("Weight", np.arange(2.0), np.arange(2.0), np.nan, ["0.1", "12"], "kg"),
         ["12", "kg, in order, not to scale"],
     ),
 }
@@ -89,7 +85,7 @@ def test_the_bars_of_the_days_add_up_to_the_counts_of_the_table(monkeypatch):
         return draw_bars(self, places, height, **style)
 
     monkeypatch.setattr(Axes, "bar", record)
-    draw_daily_detections(RECIPE.model)
+    plots.draw_daily_detections(RECIPE.model)
     counts = RECIPE.model.counts
     assert heights == pytest.approx([counts.known, counts.found["1pct"]])
 
@@ -105,7 +101,7 @@ def test_bins_without_a_positive_are_drawn_on_the_edge(monkeypatch):
         row | {"rate": 0.0, "rate_low": 0.0} if place % 2 else row
         for place, row in enumerate(RECIPE.model.calibration)
     ]
-    chart = draw_calibration(replace(RECIPE.model, calibration=bins))
+    chart = plots.draw_calibration(replace(RECIPE.model, calibration=bins))
     scores, edge, _ = drawn["no positive in the bin"]
     assert len(scores) == len(bins) // 2
     assert 0 < min(edge) <= min(scores)
@@ -114,7 +110,7 @@ def test_bins_without_a_positive_are_drawn_on_the_edge(monkeypatch):
 
 def test_ticks_that_would_cover_each_other_are_left_out():
     names = ["0 %", "1.20 %", "8.30 %", "38.0 %"]
-    svg = draw_dependence("NPS", np.arange(4.0), np.arange(4.0), 0.1, names, "share").svg
+    svg = plots.draw_dependence("NPS", np.arange(4.0), np.arange(4.0), 0.1, names, "share").svg
     assert [name for name in (*names, "missing") if f">{name}<" in svg] == ["0 %", "38.0 %", "missing"]
 
 
