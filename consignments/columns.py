@@ -531,11 +531,11 @@ def to_lists(texts: Any, kind: str) -> Any:
 # --- spellings of identifiers -----------------------------------------------------------------------------------------
 
 
-def adopt_spellings(given: pd.DataFrame, known: pd.Series) -> pd.DataFrame:
-    """Return a table whose identifiers have the spelling of known ones with the same normal form, of which the first counts."""
-    own = given[IDENTIFIER]
-    if own.isin(known).all():
+def adopt_spellings(given: pd.DataFrame | None, known: pd.Series) -> pd.DataFrame | None:
+    """Return a table, or None, whose identifiers have the spelling of known ones with the same normal form, of which the first counts."""
+    if given is None or given[IDENTIFIER].isin(known).all():
         return given
+    own = given[IDENTIFIER]
     spellings = pd.Series(known.array, index=normalize_column(known).to_pylist())
     first = spellings[~spellings.index.duplicated()]
     found = first.reindex(normalize_column(own).to_pylist()).set_axis(own.index)

@@ -22,7 +22,7 @@ from consignments.validation import CANCELLED_SEQUENCE, SEQUENCE
 from consignments.visibility import compute_known_us, compute_visible_us
 from features.alerts.alerts import Alerts
 from features.config import FeatureConfig
-from features.fitted import FittedParameters, UnfittedRows
+from features.fitted import FittedParameters
 from features.history.ordering import ArrivalEvents, Outcomes
 from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
@@ -133,8 +133,6 @@ class Tables:
     def unify_spellings(self) -> "Tables":
         """Return the tables with one spelling for each consignment: that of its first row, for its outcomes too."""
         consignments = unify_spellings(self.consignments)
-        if self.outcomes is None:
-            return replace(self, consignments=consignments)
         outcomes = adopt_spellings(self.outcomes, consignments["consignment_id"])
         return replace(self, consignments=consignments, outcomes=outcomes)
 
@@ -174,11 +172,6 @@ class FeatureMatrix:
     def __repr__(self) -> str:
         """Return the shape."""
         return f"<FeatureMatrix {len(self.rows):,} rows, {len(self.spec)} features>"
-
-    @property
-    def is_fitted(self) -> bool:
-        """Return True if the rows were computed with fitted parameters, so that a model may score them."""
-        return not isinstance(self.X, UnfittedRows)
 
     def locate(self, places: NDArray[np.int64]) -> "FeatureMatrix":
         """Return the same rows with positions in another table, given the position of each row of this table in it."""

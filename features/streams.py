@@ -166,8 +166,6 @@ class FeatureInputs:
         inputs = given if isinstance(given, FeatureInputs) else cls.from_tables(given)
         rows = SelectedRows.from_source(inputs.consignments)
         rows = replace(rows, order=unify_spellings(rows.order))
-        if inputs.outcomes is None:
-            return replace(inputs, consignments=rows)
         outcomes = adopt_spellings(inputs.outcomes, rows.order["consignment_id"])
         return replace(inputs, consignments=rows, outcomes=outcomes)
 
@@ -198,13 +196,9 @@ class EventTables(NamedTuple):
             kept = batch.mask_past_rows(past, order)
             sources.insert(0, source if kept.all() else SelectedRows(source, pd.DataFrame(), kept))
             order = pd.concat([past[kept], order], ignore_index=True)
-        found = inputs.outcomes
-        if found is not None:
-            found = adopt_spellings(found, order["consignment_id"])
+        outcomes = batch.build_outcome_events(adopt_spellings(inputs.outcomes, order["consignment_id"]))
         starts = np.cumsum([0, *map(len, sources)])
-        return cls(
-            batch.build_arrival_events(order), batch.build_outcome_events(found), tuple(sources), starts
-        )
+        return cls(batch.build_arrival_events(order), outcomes, tuple(sources), starts)
 
     def start_fold(self, inputs: FeatureInputs, second: Mask | None = None) -> TableFold:
         """Start the fold of the events; rows that are `second` are read alone."""
@@ -212,12 +206,6 @@ class EventTables(NamedTuple):
             return inputs.state_run.start_fold(self.arrivals, self.outcomes)
         until = None if inputs.as_of is None else inputs.as_of.value // 1000
         return TableFold(replace(self.arrivals, second=second), self.outcomes, until)
-
-    def mark_wanted(self, wanted: Mask | None) -> Mask:
-        """Return which of all rows get features: those of the given table, or some of them."""
-        marks = np.zeros(self.starts[-1], dtype=bool)
-        marks[self.starts[-2] :] = True if wanted is None else wanted
-        return marks
 
 
 class DescribedRows(NamedTuple):
@@ -238,25 +226,12 @@ class DescribedRows(NamedTuple):
 DescribeChunks = Callable[[Iterator[tuple[pa.Table, Mask]]], Iterator[DescribedRows]]
 
 
-@dataclass(frozen=True)
-class RowDescriber:
-    """A function that computes the history keys of rows, and all other features of the wanted ones, also in another process."""
-
-    parameters: batch.FeatureParameters
-    alerts: Alerts
-
-    def build_pipeline(self) -> Pipeline:
-        """Build the pipeline from the parameters and the alerts."""
-        return self.parameters.build_pipeline(self.alerts)
-
-    def __call__(self, rows_and_wanted: tuple[pa.Table, Mask]) -> DescribedRows:
-        """Describe the rows of a chunk."""
-        return describe_rows(self.build_pipeline(), *rows_and_wanted)
-
-
 @pause_garbage_collection()  # nothing here is part of a circle
-def describe_rows(pipeline: Pipeline, rows: pa.Table, wanted: Mask) -> DescribedRows:
-    """Compute the history keys of consignments in canonical form, and all other features of the wanted ones."""
+def describe_rows(
+    parameters: batch.FeatureParameters, alerts: Alerts, rows_and_wanted: tuple[pa.Table, Mask]
+) -> DescribedRows:
+    """Compute the history keys of rows in canonical form, and all other features of the wanted ones, also in another process."""
+    pipeline, (rows, wanted) = parameters.build_pipeline(alerts), rows_and_wanted
     mine, others = keep_rows(rows, wanted), keep_rows(rows, ~wanted)
     X = allocate_rows(len(mine), pipeline.history_at)
     found, more = (np.zeros((2, len(some), len(pipeline.kinds)), np.uint64) for some in (mine, others))
@@ -322,9 +297,11 @@ def stream_features(
 ) -> Iterator[FeatureChunk]:
     """Compute the same bits as `compute_feature_matrix`, in chunks that do not all stay in memory."""
     options = options or batch.ComputeOptions()
-    describe = RowDescriber(parameters, batch.select_alerts(inputs.alerts, inputs.as_of))
-    pipeline, tables = describe.build_pipeline(), EventTables.from_inputs(inputs)
-    marks, run = tables.mark_wanted(wanted), inputs.state_run
+    alerts, run = batch.select_alerts(inputs.alerts, inputs.as_of), inputs.state_run
+    describe = partial(describe_rows, parameters, alerts)
+    pipeline, tables = parameters.build_pipeline(alerts), EventTables.from_inputs(inputs)
+    marks = np.zeros(tables.starts[-1], dtype=bool)
+    marks[tables.starts[-2] :] = True if wanted is None else wanted
     fold = tables.start_fold(inputs, marks if second else None)
     # Memory of the first pass and of sorting stays in Arrow's pool: over a third of the total at ten million rows. Release it.
     pa.default_memory_pool().release_unused()

@@ -59,10 +59,8 @@ class PastEvents:
     """The past events of some tables; each consignment is read once, and those not asked for yet stay in memory."""
 
     def __init__(self, inputs: FeatureInputs, record: type[Consignment]) -> None:
-        order, outcomes = inputs.consignments.take_order(), inputs.outcomes
-        if outcomes is not None:
-            outcomes = adopt_spellings(outcomes, order["consignment_id"])
-        self._outcome_rows = outcomes
+        order = inputs.consignments.take_order()
+        self._outcome_rows = outcomes = adopt_spellings(inputs.outcomes, order["consignment_id"])
         self.arrivals, self.outcomes = build_arrival_events(order), build_outcome_events(outcomes)
         self.alerts: Sequence[Alert] = [] if inputs.alerts is None else to_records(inputs.alerts, Alert)
         self.alert_sequence = None if inputs.alerts is None else get_sequence(inputs.alerts)

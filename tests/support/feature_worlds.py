@@ -29,9 +29,7 @@ def join_history(given: Tables, history: pd.DataFrame) -> tuple[Tables, NDArray[
     """Join past and given consignments, to compare with tables that are read as two."""
     past = history[mask_past_rows(history, given.consignments)]
     both = pd.concat([past, given.consignments], ignore_index=True)
-    outcomes = given.outcomes
-    if outcomes is not None:
-        outcomes = adopt_spellings(outcomes, both["consignment_id"])
+    outcomes = adopt_spellings(given.outcomes, both["consignment_id"])
     return Tables(both, outcomes, given.alerts), np.arange(len(both)) >= len(past)
 
 
