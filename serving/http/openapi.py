@@ -135,20 +135,14 @@ def _operation(call: Operation) -> Document:
         operation["security"] = [{"key": [call.scope]}]
     if call.record is not None:
         schema: Document = _reference(call.record.__name__)
+        examples: Document = {"one": {"value": EXAMPLES[call.name]}}
         if call.plural:
             schema = {"oneOf": [schema, _reference(call.plural.capitalize())]}
-        content: Document = {"application/json": {"schema": schema}}
+            examples["list"] = {"value": {call.plural: [EXAMPLES[call.name]]}}
+        content: Document = {"application/json": {"schema": schema, "examples": examples}}
         content |= {name: {"schema": {"type": "string"}} for name in call.message_types}
-        content["application/json"]["examples"] = _list_examples(call)
         operation["requestBody"] = {"required": True, "content": content}
     return operation
-
-
-def _list_examples(call: Operation) -> Document:
-    """List the examples of a request: one record, and a list of it."""
-    single = EXAMPLES[call.name]
-    found = {"one": {"value": single}}
-    return found | {"list": {"value": {call.plural: [single]}}} if call.plural else found
 
 
 def _response(call: Operation) -> Document:
