@@ -37,8 +37,7 @@ def inflate(body: bytes, limit: int) -> bytes:
 
 def deflate(body: bytes) -> bytes:
     """Compress a body with gzip."""
-    deflater = zlib.compressobj(COMPRESSION_LEVEL, zlib.DEFLATED, GZIP_WINDOW)
-    return deflater.compress(body) + deflater.flush()
+    return zlib.compress(body, COMPRESSION_LEVEL, GZIP_WINDOW)
 
 
 def accepts_gzip(accept_encoding: bytes | None) -> bool:
