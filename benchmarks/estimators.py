@@ -31,8 +31,8 @@ from consignments.records import Target
 from consignments.timestamps import US_PER_DAY
 from features.batch import FeatureParameters, Tables
 from features.streams import FeatureInputs
-from models.fitting.baselines import fit_baselines
 from models.fitting.boosting import grow_trees
+from models.rules import Rules
 from training.config import EvaluationConfig, TrainConfig, parse_config
 from training.data.fit_rows import compute_fit_rows
 from training.data.splits import TRAIN
@@ -184,10 +184,7 @@ def _score_variants(
         if labelled.y.any():
             trees, _ = grow_trees(labelled, parts.spec, model, seed=number)
             yield name, trees.predict_raw(X)
-    baselines = fit_baselines(whole[rows], positive[rows].astype(float), parts.weight[rows], parts.spec)
-    ids = parts.frame["consignment_id"].iloc[parts.rows].tolist()
-    rules = next(each for each in baselines if each.name == RULES)
-    yield RULES, rules.compute_scores(whole, ids)
+    yield RULES, Rules(parts.spec).compute_scores(whole)
 
 
 class Traffic:

@@ -82,13 +82,12 @@ def score_table(
     pseudonyms: Pseudonyms,
     *,
     columns: ScoreColumns | None = None,
-    options: ComputeOptions | None = None,
     wanted: Mask | None = None,
 ) -> pd.DataFrame:
     """Compute the score table of the wanted consignments, in order; the others only count for history."""
     parameters = build_feature_parameters(bundle, pseudonyms)
     scorer = ChunkScorer.from_bundle(bundle, inputs, parameters, columns)
-    chunks = stream_features(inputs, parameters, options=options, wanted=wanted)
+    chunks = stream_features(inputs, parameters, wanted=wanted)
     return pd.concat([scorer(each) for each in chunks], ignore_index=True)
 
 

@@ -168,7 +168,8 @@ def load_bundle(directory: Path) -> Bundle:
     arrays = {Path(name).stem: _decode_array(files[name], name) for name in names}
     usual = {} if reference is None else reference.usual
     model = RiskModel(
-        trees=Trees.from_text(_decode_text(files[TREES]), where=TREES),
+        # The parser refuses what is not its text.
+        trees=Trees.from_text(files[TREES].decode(errors="replace"), where=TREES),
         calibration=_decode(files[CALIBRATION], Calibration, CALIBRATION),
         bands=_decode(files[BANDS], Bands, BANDS),
         spec=spec,
@@ -330,13 +331,6 @@ def _decode(data: bytes, kind: type[T], name: str) -> T:
         return msgspec.json.decode(data, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         _refuse("a file that cannot be read", name, got=str(error))
-
-
-def _decode_text(data: bytes) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        _refuse("a file that is not text", TREES, got=str(error))
 
 
 def _encode_array(array: NDArray[Any]) -> bytes:

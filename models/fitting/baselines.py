@@ -3,46 +3,16 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from features.spec import Spec
 from models.arrays import Floats, Rows
-from models.fitting.linear import LogisticRegression, sample_negatives
+from models.fitting.linear import LogisticRegression
 from models.rules import Rules
 
 MAX_FLOAT32 = float(np.finfo(np.float32).max)
 MISSING_RANK_VALUE = -1e39  # rank value of a missing value, below every float32
-
-
-class Baseline(Protocol):
-    """A method that orders consignments by risk."""
-
-    @property
-    def name(self) -> str:
-        """Return its name in tables and metrics."""
-
-    def compute_scores(self, X: Rows, consignment_ids: Sequence[str]) -> Floats:
-        """Compute a number per row; higher is riskier, and never NaN."""
-
-
-def fit_baselines(
-    X: Rows,
-    y: NDArray[Any],
-    weight: Floats,
-    spec: Spec,
-    *,
-    seed: int = 1,
-    linear: LogisticRegression | None = None,
-) -> tuple[Baseline, ...]:
-    """Fit all baselines on the training rows."""
-    labels = np.asarray(y, dtype=np.float64)
-    kept, weight = sample_negatives(labels, np.asarray(weight, dtype=np.float64))
-    X, y = X[kept], labels[kept]
-    linear = linear or LogisticRegression.fit(X, y, weight)
-    return RandomOrder(seed), Rules(spec), BestFeature.fit(X, y, weight, spec), linear
 
 
 @dataclass(frozen=True)
@@ -96,3 +66,15 @@ def compute_average_precision(score: Floats, y: Floats, weight: Floats) -> float
 def _to_rank_values(values: Rows, sign: float) -> Floats:
     within = np.clip(sign * values.astype(np.float64), -MAX_FLOAT32, MAX_FLOAT32)
     return np.nan_to_num(within, nan=MISSING_RANK_VALUE)
+
+
+Baseline = RandomOrder | Rules | BestFeature | LogisticRegression
+"""What orders consignments by risk: each has a name, and numbers that are higher for riskier rows and never NaN."""
+
+
+def fit_baselines(
+    X: Rows, y: Floats, weight: Floats, spec: Spec, *, seed: int, linear: LogisticRegression | None
+) -> tuple[Baseline, ...]:
+    """Fit all baselines on training rows with few enough negatives; a `linear` model of the same rows is not fitted again."""
+    linear = linear or LogisticRegression.fit(X, y, weight)
+    return RandomOrder(seed), Rules(spec), BestFeature.fit(X, y, weight, spec), linear

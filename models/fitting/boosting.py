@@ -10,6 +10,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from consignments.errors import BadInput
+from features.batch import Progress
 from features.spec import Spec
 from models.arrays import Floats, Rows
 from models.bands import Bands
@@ -19,9 +20,6 @@ from models.fitting.linear_trees import blend_trees, fit_linear_part
 from models.fitting.rule_prior import RulePrior
 from models.risk_model import RiskModel
 from models.trees import Trees
-
-Progress = Callable[[str, int, int], None]
-"""A callback that receives the name of the work, the amount done, and the total."""
 
 
 class TreeParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -5,10 +5,8 @@ Others do not anchor the level, because they are selected for more reasons than 
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from models.arrays import Bools, Floats, Ints
 from models.calibration import INTERCEPT_RANGE, SHIFT_RANGE, SLOPE_RANGE, Calibration, CalibrationLevel
@@ -26,12 +24,8 @@ MAX_LEVEL_SHIFT, LEVEL_STEP, LEVEL_DIGITS = 7.0, 0.01, 6
 SCALE_DIGITS, MAX_RATIO = 9, 4.0
 
 
-def fit_calibration(raw: Floats, y: NDArray[Any], weight: Floats, channel: Sequence[str]) -> Calibration:
-    """Fit the calibration on later rows than those of the trees: the posterior mode under the priors of slope and intercepts.
-
-    Positives count as their effective number (Kish); few fit only the pooled intercept, to the observed share plus half a positive.
-    """
-    y, weight = np.asarray(y, dtype=np.float64), np.asarray(weight, dtype=np.float64)
+def fit_calibration(raw: Floats, y: Floats, weight: Floats, channel: Sequence[str]) -> Calibration:
+    """Fit the calibration on later rows than those of the trees: the posterior mode under the priors of slope and intercepts."""
     positives = int(((y == 1) & (weight > 0)).sum())
     scaled = weight * _compute_weight_scale(y, weight)
     if not scaled.any():
@@ -46,7 +40,7 @@ def fit_calibration(raw: Floats, y: NDArray[Any], weight: Floats, channel: Seque
 
 
 def _compute_weight_scale(y: Floats, weight: Floats) -> float:
-    """Compute the factor that gives the positives the weight of their effective number; of all rows if there are none."""
+    """Compute the factor that gives the positives the weight of their effective number (Kish); of all rows if there are none."""
     counted = weight[y == 1] if weight[y == 1].any() else weight
     squares = float(np.sum(counted * counted))
     return float(np.sum(counted)) / squares if squares else 0.0

@@ -2,10 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from models.arrays import Floats, Ints, Rows
 from models.fitting.linear import LogisticRegression, apply_signed_log, sample_negatives
@@ -26,14 +24,11 @@ class StepFunction:
     missing: int
 
 
-def fit_linear_part(
-    X: Rows, y: NDArray[Any], weight: Floats
-) -> tuple[LogisticRegression, list[StepFunction]]:
+def fit_linear_part(X: Rows, y: Floats, weight: Floats) -> tuple[LogisticRegression, list[StepFunction]]:
     """Fit a linear model, and convert it to step functions over its training rows."""
-    labels = np.asarray(y, dtype=np.float64)
-    kept, weights = sample_negatives(labels, weight)
+    kept, weights = sample_negatives(y, weight)
     few = X[kept]
-    linear = LogisticRegression.fit(few, labels[kept], weights)
+    linear = LogisticRegression.fit(few, y[kept], weights)
     return linear, build_step_functions(linear, few)
 
 

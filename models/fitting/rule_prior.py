@@ -1,10 +1,8 @@
 """The rule prior: the initial log-odds of the trees, by which they learn only what the rules miss and where they are wrong."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from features.spec import Spec
 from models.arrays import Floats, Rows
@@ -21,7 +19,7 @@ class RulePrior:
     per_point: float
 
     @classmethod
-    def fit(cls, X: Rows, y: NDArray[Any], weight: Floats, spec: Spec) -> "RulePrior":
+    def fit(cls, X: Rows, y: Floats, weight: Floats, spec: Spec) -> "RulePrior":
         """Fit the linear function."""
         from sklearn.linear_model import LogisticRegression
         from threadpoolctl import threadpool_limits

@@ -216,8 +216,7 @@ HOSTILE = [
     ("bands.json", b'{"high": 0.5, "elevated": 0.1, "loader": "os"}', "cannot be read"),
     ("calibration.json", b'{"slope": -1, "intercept": 0, "channels": {}}', "cannot be read"),
     ("reference.json", b"{}", "cannot be read"),
-    ("trees.txt", b"\xff\xfe", "not text"),
-    ("trees.txt", b"tree\n", "not the text of a LightGBM model"),
+    *(("trees.txt", data, "not the text of a LightGBM model") for data in (b"\xff\xfe", b"tree\n")),
 ]
 
 
