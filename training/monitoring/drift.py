@@ -52,31 +52,6 @@ METRICS = {
 }
 
 
-def list_reasons(rows: Sequence[Row]) -> list[Row]:
-    """List the reasons of the verdict, `verdict` and `text`: measures beyond their limits, data faults first."""
-    beyond = [row for row in rows if row["result"] == BEYOND]
-    # Unknown codes that are new ones indicate faulty data, and parts of a channel with a changed unit are no news.
-    new = {row["name"] for row in beyond if row["kind"] == "new code"}
-    units = {row["name"] for row in beyond if row["kind"] == "unit" and row["part"].startswith("channel ")}
-    return [
-        {"verdict": LIMITS[row["kind"]].verdict, "text": _describe_reason(row)}
-        for row in beyond
-        if not (row["kind"] == "unknown code" and row["name"] in new)
-        and not (row["kind"] == "unit" and row["name"] in units and not row["part"].startswith("channel "))
-    ]
-
-
-def decide_verdict(rows: Sequence[Row]) -> DriftVerdict:
-    """Return the verdict: data faults first, which may cause the rest; stable only if scores and expected precision could be evaluated."""
-    spoken = {reason["verdict"] for reason in list_reasons(rows)}
-    if "investigate data" in spoken:
-        return "investigate data"
-    if "retrain" in spoken:
-        return "retrain"
-    evaluated = {row["kind"] for row in rows if row["result"] != NOT_EVALUATED}
-    return "stable" if {"score", "expected precision"} <= evaluated else "insufficient data"
-
-
 def _describe_reason(row: Row) -> str:
     limit = LIMITS[row["kind"]]
     value, low, high = (limit.format(row[name]) for name in ("value", "low", "high"))
@@ -102,13 +77,28 @@ class Drift:
 
     @property
     def reasons(self) -> list[Row]:
-        """Measures beyond their limits, as `verdict` and `text`."""
-        return list_reasons(self.measures)
+        """Measures beyond their limits, data faults first, as `verdict` and `text`."""
+        beyond = [row for row in self.measures if row["result"] == BEYOND]
+        # Unknown codes that are new ones indicate faulty data, and parts of a channel with a changed unit are no news.
+        new = {row["name"] for row in beyond if row["kind"] == "new code"}
+        units = {row["name"] for row in beyond if row["kind"] == "unit" and row["part"].startswith("channel ")}
+        return [
+            {"verdict": LIMITS[row["kind"]].verdict, "text": _describe_reason(row)}
+            for row in beyond
+            if not (row["kind"] == "unknown code" and row["name"] in new)
+            and not (row["kind"] == "unit" and row["name"] in units and not row["part"].startswith("channel "))
+        ]
 
     @property
     def verdict(self) -> DriftVerdict:
-        """The recommended action."""
-        return decide_verdict(self.measures)
+        """The recommended action: data faults first, which may cause the rest; stable only if scores and expected precision were evaluated."""
+        spoken = {reason["verdict"] for reason in self.reasons}
+        if "investigate data" in spoken:
+            return "investigate data"
+        if "retrain" in spoken:
+            return "retrain"
+        evaluated = {row["kind"] for row in self.measures if row["result"] != NOT_EVALUATED}
+        return "stable" if {"score", "expected precision"} <= evaluated else "insufficient data"
 
     def select_kind(self, kind: str) -> list[Row]:
         """Select the measures of a kind."""

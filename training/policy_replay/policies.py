@@ -29,10 +29,6 @@ RESULT_PRIORITY: dict[Result, float] = {"nps": 3.0, "controlled_drug": 2.0, "oth
 """Priority of results for the oracle."""
 
 
-class BadChoice(BadInput):
-    """A choice that a policy may not make."""
-
-
 @dataclass(frozen=True)
 class SelectionContext:
     """The arrivals of one day, as known when the lists of all offices are made; arrays are read-only."""
@@ -155,16 +151,16 @@ def check_choices(picks: Iterable[InspectionChoice], offer: SelectionContext, na
     for pick in picks:
         if not 0 <= pick.row < len(offer.offices) or pick.row in seen:
             fault = "a policy chose an unknown consignment, or one twice"
-            raise BadChoice(fault, where=name, got=f"row {pick.row}")
+            raise BadInput(fault, where=name, got=f"row {pick.row}")
         office = offer.offices[pick.row]
         seen.add(pick.row)
         full[office] += 1
         if full[office] > offer.capacity:
             got, limit = f"{full[office]} at {office or 'the unnamed office'}", f"at most {offer.capacity}"
             fault = "a policy chose more than an office can inspect"
-            raise BadChoice(fault, where=name, got=got, expected=limit)
+            raise BadInput(fault, where=name, got=got, expected=limit)
         if pick.probability is not None and not 0 < pick.probability <= 1:
-            raise BadChoice("a selection probability is out of range", where=name, got=repr(pick.probability))
+            raise BadInput("a selection probability is out of range", where=name, got=repr(pick.probability))
 
 
 def _copy_read_only(values: NDArray[Any]) -> NDArray[Any]:

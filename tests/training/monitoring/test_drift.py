@@ -23,6 +23,7 @@ from consignments.records import Consignment
 from consignments.tables import stream_table
 from features.batch import Tables
 from features.streams import FeatureInputs, InMemoryTable
+from models.arrays import Row
 from models.bundle import Bundle, load_bundle
 from models.formats import format_number
 from models.registry import ModelVersion
@@ -34,10 +35,8 @@ from training.monitoring.drift import (
     Drift,
     MonitoredTraffic,
     build_metric_name,
-    decide_verdict,
     describe_overlap,
     detect_drift,
-    list_reasons,
 )
 from training.monitoring.drift_measures import (
     BEYOND,
@@ -238,17 +237,21 @@ def test_a_fall_of_precision_whose_interval_reaches_the_limit_is_no_reason() -> 
     fell = Estimate(6.48 / 10.5, 4.19 / 10.5, 9.66 / 10.5)
     row = build_row("expected precision", "precision", "capacity", fell, detail="6.48 %, reference 10.5 %")
     assert row["result"] == "not clearly beyond limit", "within limit stood beside a point beyond the line"
-    assert list_reasons([row]) == []
-    assert decide_verdict([row, build_row("score", "score", "all", Estimate(0.1, 0.0, 0.2))]) == "stable"
+    assert judge(row).reasons == []
+    assert judge(row, build_row("score", "score", "all", Estimate(0.1, 0.0, 0.2))).verdict == "stable"
     unknown = [build_row(kind, "name", "part", Estimate(9.0, np.nan, np.nan)) for kind in LIMITS]
     assert {each["result"] for each in unknown} == {NOT_EVALUATED}
-    assert list_reasons(unknown) == []
+    assert judge(*unknown).reasons == []
     clear = build_row("expected precision", "precision", "capacity", Estimate(0.4, 0.3, 0.6), detail="4 %")
-    (reason,) = list_reasons([clear])
+    (reason,) = judge(clear).reasons
     assert reason["text"] == (
         "The expected precision at capacity is 40.0 % of that of the reference (30.0 to 60.0; limit: below 66.7 %): 4 %"
     )
-    assert decide_verdict([clear]) == "retrain"
+    assert judge(clear).verdict == "retrain"
+
+
+def judge(*measures: Row) -> Drift:
+    return Drift(None, None, list(measures), [], [], {})
 
 
 def test_one_day_shows_faults_of_the_data_and_asks_for_no_model(watched: Watched) -> None:

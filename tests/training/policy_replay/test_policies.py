@@ -5,8 +5,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from consignments.errors import BadInput
 from features.spec import Feature, Spec
-from training.policy_replay.policies import POLICIES, BadChoice, SelectionContext, check_choices
+from training.policy_replay.policies import POLICIES, SelectionContext, check_choices
 
 NAMES = {"history.sender.inspections_ever": "finds", "goods.names_specific": "goods"}
 SPEC = Spec([Feature(name, "count", theme, "{value}") for name, theme in NAMES.items()])
@@ -104,5 +105,5 @@ def test_the_oracle_takes_nps_before_drugs_before_other_offences():
 )
 def test_choices_that_cannot_be_are_refused(change, message):
     picks = POLICIES["greedy"].choose(offer())
-    with pytest.raises(BadChoice, match=message):
+    with pytest.raises(BadInput, match=message):
         check_choices(change(picks), offer(), "planted")
