@@ -113,10 +113,7 @@ class Networks:
         return f"{self.networks[number].kind}-{number}" if self._keeps else self.networks[number].kind
 
     def draw_day(self, draws_of: Callable[[int], Draws], day: CalendarDay) -> list[Shipments]:
-        """Draw what the networks send on a day; one entry for each network that sends.
-
-        Each network has its own random generator, by its number, so that networks do not influence each other.
-        """
+        """Draw what each network sends on a day, with a random generator of its own, so that networks do not influence each other."""
         sent = []
         for network in self.networks:
             draws = draws_of(network.number)
@@ -157,8 +154,7 @@ class Networks:
             network.wording = self._draw_wording(draws)
             if self._keeps:
                 self._draw_identifiers(draws, network)
-            for habit in ("cover", "origin", "service"):
-                self._change_habit(draws, network, habit, 0)
+            self._change_habits(draws, network, ("cover", "origin", "service"), 0)
             identities = 1 + draws.poisson(self._habits.identities - 1)
             network.senders = [self._add_sender(draws, network, 0) for _ in range(identities)]
             self.networks.append(network)
@@ -256,31 +252,28 @@ class Networks:
             self._change_habits(draws, network, ALL_HABITS, since_start)
 
     def _change_habits(self, draws: Draws, network: Network, habits: Sequence[str], since_start: int) -> None:
-        for habit in habits:
-            self._change_habit(draws, network, habit, since_start)
-
-    def _change_habit(self, draws: Draws, network: Network, habit: str, since_start: int) -> None:
-        """Change one habit of a network, unless the network keeps it."""
+        """Change habits of a network, one after the other, unless the network keeps them."""
         keeps_route = "route" in network.kept and bool(network.senders)
-        if habit == "cover":
-            network.cover = self._shift_cover(draw_name(draws, network.habits.covers), since_start)
-            network.wording = self._draw_wording(draws)
-        elif habit == "senders" or (habit == "origin" and keeps_route):
-            network.senders = self._renew_senders(draws, network, network.senders, since_start)
-        elif habit == "origin":
-            self._change_origin(draws, network, draw_name(draws, network.habits.origins), since_start)
-        elif habit == "service":
-            if not keeps_route:
-                network.service = self._draw_service(draws, network)
-        elif habit in ("split", "weight"):
-            split, lighter = self._adversary.split_factor, self._adversary.lighter_factor
-            network.size = max(network.size * (split if habit == "split" else lighter), split**2)
-        elif self._keeps:
-            network.customers = []
-        elif network.customers:
-            network.customers = self._rename(draws, network.customers, since_start)
-        if "wording" in network.kept:
-            network.wording = network.lasting_wording
+        for habit in habits:
+            if habit == "cover":
+                network.cover = self._shift_cover(draw_name(draws, network.habits.covers), since_start)
+                network.wording = self._draw_wording(draws)
+            elif habit == "senders" or (habit == "origin" and keeps_route):
+                network.senders = self._renew_senders(draws, network, network.senders, since_start)
+            elif habit == "origin":
+                self._change_origin(draws, network, draw_name(draws, network.habits.origins), since_start)
+            elif habit == "service":
+                if not keeps_route:
+                    network.service = self._draw_service(draws, network)
+            elif habit in ("split", "weight"):
+                split, lighter = self._adversary.split_factor, self._adversary.lighter_factor
+                network.size = max(network.size * (split if habit == "split" else lighter), split**2)
+            elif self._keeps:
+                network.customers = []
+            elif network.customers:
+                network.customers = self._rename(draws, network.customers, since_start)
+            if "wording" in network.kept:
+                network.wording = network.lasting_wording
 
     def _renew_senders(self, draws: Draws, network: Network, old: list[int], since_start: int) -> list[int]:
         """Replace front names by others; in a hard world they are new parties, with what the network keeps."""
