@@ -30,43 +30,34 @@ class Figure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
 
 class DeployedFigures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Figures of the recipe as deployed, by inspection results: counts, and estimates for all traffic.
+    """Figures of the recipe as deployed, by inspection results: counts, and estimates for all traffic."""
 
-    `known` finds among `arrivals` (a period in words) tell as much as `effective` equally weighted ones. `found` are those ranked within
-    `1pct`, `capacity` (of `daily_capacity` inspections in each office), …; `metrics` are `recall_at_1pct`, `calibration_ratio`, ….
-    """
-
-    arrivals: str
-    daily_capacity: int
-    known: int
-    effective: float
-    found: dict[str, float]
-    metrics: dict[str, Figure]
+    arrivals: str  # the period in words
+    daily_capacity: int  # inspections in each office
+    known: int  # finds
+    effective: float  # equally weighted finds that tell as much
+    found: dict[str, float]  # finds ranked within `1pct`, `capacity`, …
+    metrics: dict[str, Figure]  # `recall_at_1pct`, `calibration_ratio`, …
 
 
 class PromotionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The record of one promotion: who made which version, with which bundle, the champion, in which way and why.
-
-    `recipe_sha256` is that of settings and features, which a routine refit has too; empty if nobody vouched for them. `rules` has what each
-    rule of the gate found and whether it holds: true, false, or None if it was not checked. `forced` stays in every later record of the
-    bundle until every rule holds. `figures` are those of the time of promotion; None if the run holds no scores to compute them from.
-    """
+    """The record of one promotion: who made which version, with which bundle, the champion, in which way and why."""
 
     number: int
     name: str
     version: str
     replaces: str | None
     bundle_sha256: str
-    recipe_sha256: str
+    recipe_sha256: str  # of settings and features, as a routine refit has them; empty if nobody vouched for them
     approved_by: str
     why: str
     approved_at: Annotated[datetime, Meta(tz=True)]
     way: str
     sentence: str
-    rules: dict[str, Any]
+    rules: dict[str, Any]  # what each found, and whether it holds: true, false, or None if it was not checked
     comparison: str | None
-    forced: bool
-    figures: DeployedFigures | None
+    forced: bool  # also in every later record of the bundle until every rule holds
+    figures: DeployedFigures | None  # at the time of promotion; None if the run holds no scores
     previous_sha256: str
 
     @property

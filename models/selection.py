@@ -40,11 +40,9 @@ class SelectionRule(NamedTuple):
 def select(
     consignment_ids: Sequence[str], scores: Floats, offices: Sequence[str], days: Ints, rule: SelectionRule
 ) -> list[SelectedConsignment]:
-    """Select the consignments of the inspection lists, sorted by day and office, then by falling score.
+    """Select the consignments of the inspection lists, sorted by day and office, then by falling score; raises like `check_selection`.
 
-    Days are UTC days since 1970-01-01, and unknown offices ('') share one capacity. The order of the rows does not matter. The random
-    sample is drawn by systematic sampling along the scores of the remaining rows: one random start, then equal steps. So it spreads
-    over all scores, and with `explore` above 0 every consignment has a known probability above 0. Raises like `check_selection`.
+    Days are UTC days since 1970-01-01, and unknown offices ('') share one capacity. The order of the rows does not matter.
     """
     capacity, explore, seed = rule
     check_selection(consignment_ids, scores, capacity, explore)
@@ -143,7 +141,7 @@ class RandomDraw:
     def choose(
         self, rows: int, capacity: int, explore: float
     ) -> Iterator[tuple[int, Literal["model", "random"]]]:
-        """Select ranks, in order, each with the method of selection."""
+        """Select ranks, in order, each with the method of selection: the best, then a systematic sample, which spreads over all others."""
         if rows <= capacity:
             yield from ((rank, "model") for rank in range(rows))
             return

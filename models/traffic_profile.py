@@ -22,11 +22,7 @@ class SourceActivity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ReferenceProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The profile of the traffic of a period, as counts.
-
-    Bin k of `edges` has values from edge k-1 on and below edge k; the missing ones are counted last. `features`, `means`, `spreads` and
-    `missing` are by channel, `scores` by part of the traffic such as `channel:postal`, `mix` and `sources` by column and value.
-    """
+    """The profile of the traffic of a period, as counts: bin k has values from edge k-1 on and below edge k, the last the missing ones."""
 
     first_day: str
     days: Annotated[int, Meta(ge=1)]
@@ -34,15 +30,15 @@ class ReferenceProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     expected_precision: float | None
     channels: dict[str, Count]
     edges: list[list[float]]
-    features: dict[str, list[Counts]]
+    features: dict[str, list[Counts]]  # by channel, as the next two
     means: dict[str, list[float | None]]
     spreads: dict[str, list[float | None]]
     score_edges: list[float]
-    scores: dict[str, Counts]
-    mix: dict[str, dict[str, Count]]
-    missing: dict[str, dict[str, Count]]
+    scores: dict[str, Counts]  # by part of the traffic, such as `channel:postal`
+    mix: dict[str, dict[str, Count]]  # by column and value
+    missing: dict[str, dict[str, Count]]  # by channel and column
     sizes: dict[str, dict[str, list[float]]]
-    sources: dict[str, dict[str, SourceActivity]]
+    sources: dict[str, dict[str, SourceActivity]]  # by column and value
     usual: UsualValues
 
     def require_fit(self, spec: Spec, where: str) -> None:

@@ -100,14 +100,10 @@ class FlatNodes(NamedTuple):
 
 
 class FeaturePaths(NamedTuple):
-    """Features along the paths, for the contributions, and the quadrature on [0, 1], exact for the path with most features.
+    """Features along the paths, for the contributions, and the quadrature on [0, 1], exact for the path with most features."""
 
-    `above` is for each split the node that its path reached at the last split on the same feature, else a root. `share` is for each node
-    the share of training rows that pass all splits of its path on its parent's feature.
-    """
-
-    above: Indices
-    share: Floats
+    above: Indices  # of a split: the node that its path reached at the last split on the same feature, else a root
+    share: Floats  # of a node: the training rows that pass all splits of its path on its parent's feature
     points: Floats
     weights: Floats
 

@@ -120,11 +120,9 @@ class ReasonRanker:
         lowering: bool = False,
         declared: DeclaredTexts = NO_TEXTS,
     ) -> list[Reason]:
-        """Return the `top` themes that raise the score and stand out, else one reason `many_small`; with `lowering` all themes.
-
-        A theme has the exact sum over its features in log-odds; what is missing in the declaration counts under `missing`.
-        """
+        """Return the `top` themes that raise the score and stand out, else one reason `many_small`; with `lowering` all themes."""
         shares = contributions[: len(self._spec)]
+        # What is missing in the declaration counts under `missing`.
         absent = np.isnan(row[self._companions]) & self._may_lack
         sums = np.bincount(np.where(absent, MISSING, self._theme), weights=shares, minlength=len(THEMES))
         own = np.where(absent, 0.0, shares)

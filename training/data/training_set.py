@@ -130,16 +130,12 @@ SEED_OFFSET = 1_000_003
 
 
 class TrafficSample(NamedTuple):
-    """The kept rows of a table of `of` rows, and how many consignments of its period each stands for, regardless of labels.
-
-    A row of traffic that nobody inspected is drawn by a number that depends on its identifier and the seed alone, so the sample is the same
-    in any order of the rows. `even` marks a uniform sample of the traffic of the periods, inspected or not.
-    """
+    """The kept rows of a table; it is the same in any order of the rows, because identifier and seed alone decide what is drawn."""
 
     rows: Ints
-    stands_for: Floats
-    even: Bools
-    of: int
+    stands_for: Floats  # consignments of its period for which a row stands, regardless of labels
+    even: Bools  # a uniform sample of the traffic of the periods, inspected or not
+    of: int  # rows of the table
 
     @property
     def is_drawn(self) -> bool:
@@ -198,20 +194,16 @@ class ObservedTables:
 
 @dataclass(frozen=True, repr=False)
 class DataSet:
-    """Rows of a training run; all arrays are as long as the consignment table.
-
-    `labels` are those known by the date that the row's period allows. `background` marks uninspected rows of training and validation that
-    were sampled as weak negatives, each part at its `background_rate`. `weight` is that of rows in fitting, else 0.
-    """
+    """Rows of a training run; all arrays are as long as the consignment table."""
 
     observed: ObservedTables
     target: Target
     split: Split
     part: NDArray[np.int8]
-    labels: Labels
-    background: Bools
-    background_rate: dict[int, float]
-    weight: Floats
+    labels: Labels  # known by the date that the period of a row allows
+    background: Bools  # uninspected rows of training and validation that were sampled as weak negatives
+    background_rate: dict[int, float]  # by part
+    weight: Floats  # in fitting, else 0
     report: list[dict[str, float | str]]
 
     @property

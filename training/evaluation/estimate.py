@@ -25,19 +25,15 @@ MIN_RESAMPLE_SHARE = 0.5
 
 @dataclass(frozen=True)
 class Estimate:
-    """A metric with its 95 % interval, NaN if the data do not determine it, and on how many known finds it rests, None without any.
-
-    `effective` is the number of equally weighted finds that would be as informative, `largest` the share of the largest weight. Only the
-    interval of a share must not be too wide to be shown.
-    """
+    """A metric with its 95 % interval, NaN if the data do not determine it, and on how many known finds it rests, None without any."""
 
     value: float = math.nan
     low: float = math.nan
     high: float = math.nan
-    effective: float = field(default=math.inf, kw_only=True)
-    largest: float = field(default=0.0, kw_only=True)
+    effective: float = field(default=math.inf, kw_only=True)  # equally weighted finds that are as informative
+    largest: float = field(default=0.0, kw_only=True)  # share of the largest weight
     known: int | None = field(default=None, kw_only=True)
-    is_share: bool = field(default=True, kw_only=True)
+    is_share: bool = field(default=True, kw_only=True)  # else its interval may be of any width
 
     @property
     def has_interval(self) -> bool:

@@ -97,22 +97,18 @@ class FindCounts(NamedTuple):
 
 @dataclass(frozen=True)
 class KnownFinds:
-    """Known finds of a period, with the places that a score gives them.
-
-    Each stands for at least `stands_for` and at most `most` consignments. `values` of a measure are 0 to 1, mixed with what the `unseen` share of
-    positives has by `chance`. `within` is the part of each find within each capacity, `reach` the traffic within it, on so many `days`.
-    """
+    """Known finds of a period, with the places that a score gives them."""
 
     weight: Floats
-    stands_for: Floats
-    most: Floats
+    stands_for: Floats  # consignments for which each stands at least
+    most: Floats  # consignments for which each stands at most
     day: Ints
     days: int
-    values: dict[str, Floats]
+    values: dict[str, Floats]  # of each measure, 0 to 1, mixed with what unseen positives have by chance
     chance: dict[str, float]
-    unseen: float
-    within: dict[str, Floats]
-    reach: dict[str, float]
+    unseen: float  # share of the positives
+    within: dict[str, Floats]  # the part of each find within each capacity
+    reach: dict[str, float]  # traffic within each capacity
 
     @classmethod
     def locate(

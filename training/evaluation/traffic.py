@@ -22,22 +22,17 @@ AT_CAPACITY = "capacity"
 
 @dataclass(frozen=True)
 class ScoredPeriod:
-    """Consignments of a period with their scores, and what is known of them; every array is (n,).
+    """Consignments of a period with their scores, and what is known of them; every array is (n,)."""
 
-    `score` is any number that ranks, `day` the UTC day of arrival, `weight` how many consignments a labelled row stands for, else 0.
-    `slices` has the values of each kind of slice. `stands_for` is how many consignments of the traffic a row stands for, by default 1.
-    `probability` is the calibrated one if the score is a rank, NaN if there is none; by default the score.
-    """
-
-    score: Floats
-    day: Ints
+    score: Floats  # any number that ranks
+    day: Ints  # UTC day of arrival
     office: Texts
     labelled: Bools
     positive: Bools
-    weight: Floats
-    slices: Mapping[str, Texts] = field(default_factory=dict)
-    stands_for: Floats | None = None
-    probability: Floats | None = None
+    weight: Floats  # consignments that a labelled row stands for, else 0
+    slices: Mapping[str, Texts] = field(default_factory=dict)  # values of each kind
+    stands_for: Floats | None = None  # consignments of the traffic that a row stands for, by default 1
+    probability: Floats | None = None  # calibrated, NaN if there is none; by default the score
 
     def __post_init__(self) -> None:
         finite = np.isfinite(self.score)

@@ -191,18 +191,15 @@ def describe_deployed(
 
 @dataclass(frozen=True)
 class ChampionComparison:
-    """Comparison with the champion (`pair.a`): its run (empty if not logged yet), its first arrivals, and who vouches for its scores.
+    """Comparison with the champion (`pair.a`)."""
 
-    `later_unsigned` comparisons do not count, because only this one is signed. `deployed` has both recipes as deployed, if evaluation fits are compared.
-    """
-
-    run_id: str
+    run_id: str  # empty if not logged yet
     pair: PairedEvaluation
-    begins: datetime
+    begins: datetime  # of its arrivals
     sources: tuple[ScoreSource, ScoreSource]
-    verified: RuleResult
-    later_unsigned: int = 0
-    deployed: PairedEvaluation | None = None
+    verified: RuleResult  # who vouches for its scores
+    later_unsigned: int = 0  # comparisons that do not count, because only this one is signed
+    deployed: PairedEvaluation | None = None  # both recipes as deployed, if evaluation fits are compared
 
 
 @dataclass(frozen=True)

@@ -31,19 +31,15 @@ WayName = Literal["better", "routine refit", ""]
 
 
 class Candidate(NamedTuple):
-    """Difference of a version from the champion, whose record may name no recipe (`same_recipe` is None) and broken rules (`faults`).
-
-    `changed` names the settings that differ, as far as both runs recorded them, and `overruled` the rules against which the champion, or a
-    version that it is a refit of, was forced.
-    """
+    """Difference of a version from the champion."""
 
     champion: str
     newer_days: int = 0
-    same_recipe: bool | None = False
+    same_recipe: bool | None = False  # None if the record of the champion names no recipe
     drift: str = ""
-    faults: frozenset[str] = frozenset()
-    changed: str = ""
-    overruled: frozenset[str] = frozenset()
+    faults: frozenset[str] = frozenset()  # rules that the record of the champion has as broken
+    changed: str = ""  # settings that differ, as far as both runs recorded them
+    overruled: frozenset[str] = frozenset()  # against which the champion, or what it is a refit of, was forced
 
 
 class FindPace(NamedTuple):

@@ -84,11 +84,7 @@ def run_experiment(
     cluster: str | None = None,
     progress: Progress | None = None,
 ) -> Experiment:
-    """Replay policies in the same world, each under each seed; replays of the folder that are finished are not run again.
-
-    With a `cluster`, the address of a Dask cluster, each replay is a task on it in place of one of `jobs` processes. Its workers must
-    see the folder under this name.
-    """
+    """Replay what is not finished in the folder, in `jobs` processes or on a Dask `cluster`, whose workers must see the folder."""
     plan.check()
     tasks = [(name, seed) for seed in plan.seeds for name in plan.policies]
     done = []

@@ -66,10 +66,7 @@ class KeptFeatures:
 
 
 class ObservedHistory:
-    """Knowledge of one office.
-
-    `background` is the share of all arrivals whose features are kept, inspected or not; which ones depends on the identifier and the seed alone.
-    """
+    """Knowledge of one office; identifier and seed alone decide of which share of arrivals (`background`) it keeps the features."""
 
     def __init__(self, config: FeatureConfig, *, background: float, seed: int) -> None:
         self._config, self._background, self._seed = config, background, seed
@@ -95,10 +92,7 @@ class ObservedHistory:
         self._pipeline = Pipeline(self._config, fitted, Pseudonyms(BATCH_KEY), Alerts(self._alerts))
 
     def add_arrivals(self, frame: pd.DataFrame, alerts: Iterable[Alert], wanted: Bools) -> Rows:
-        """Add a day's consignments, later than all before, to the history, and compute the features of the wanted ones.
-
-        Each alert counts from its own time on. Rows that were not wanted are NaN.
-        """
+        """Add a day's consignments, later than all before, to the history, and compute the features of the wanted ones; others are NaN."""
         for alert in alerts:
             self._alerts.append(alert)
             self._pipeline.alerts.add(alert)

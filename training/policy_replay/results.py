@@ -29,10 +29,7 @@ AVERAGED = ("found", "hit_rate", "share_found", "share_of_oracle", "opened", "of
 
 @dataclass(frozen=True)
 class ReplayResults:
-    """The tables of the report, and its sentences: the recommended policy, and what exploring costs.
-
-    `NAME_low` and `NAME_high` are the interval of `NAME` over the seeds.
-    """
+    """The tables of the report, with intervals over the seeds (`NAME_low`, `NAME_high`), and what it recommends in sentences."""
 
     runs: pd.DataFrame  # one row for each policy and seed
     policies: pd.DataFrame  # one row for each policy, best first
@@ -79,11 +76,8 @@ def estimate_over_seeds(values: pd.Series) -> Estimate:
 
 def _build_columns(values: Mapping[str, pd.Series]) -> dict[str, float]:
     """Return the mean over seeds of each value, and its interval."""
-    columns: dict[str, float] = {}
-    for name, series in values.items():
-        estimate = estimate_over_seeds(series)
-        columns |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
-    return columns
+    means = {name: estimate_over_seeds(series) for name, series in values.items()}
+    return {f"{name}{end}": value for name, each in means.items() for end, value in each.list_ends()}
 
 
 def _summarize_runs(own: pd.DataFrame, tips: pd.DataFrame, positives: pd.DataFrame) -> pd.DataFrame:

@@ -207,23 +207,19 @@ COMPARED = (
 
 @dataclass(frozen=True)
 class Comparison:
-    """Result of the comparison of two versions; `b` may replace `a`, and `sources` are in this order.
+    """Result of the comparison of two versions; `b` may replace `a`, and `sources` are in this order."""
 
-    `stored` has every compared consignment: `rank` is that of `b`, `baseline_a` that of `a`. Its rows stand for `consignments`, which
-    arrived from `begins` on. `deployed` is as in `ChampionComparison`; `notes` say what was left out, and on what the figures rest.
-    """
-
-    stored: StoredScores
+    stored: StoredScores  # every compared consignment: `rank` is that of `b`, `baseline_a` that of `a`
     settings: EvaluationConfig
     target: Target
-    begins: datetime
-    consignments: int
+    begins: datetime  # of the arrivals
+    consignments: int  # for which the rows stand
     sources: tuple[ScoreSource, ScoreSource]
     data_sha256: str = ""
     inputs: Mapping[str, int] = field(default_factory=dict)
     disagreements: list[dict[str, float | str]] = field(default_factory=list)
-    deployed: PairedEvaluation | None = None
-    notes: tuple[str, ...] = ()
+    deployed: PairedEvaluation | None = None  # as in `ChampionComparison`
+    notes: tuple[str, ...] = ()  # what was left out, and on what the figures rest
     compared_at: datetime = field(default_factory=partial(datetime.now, UTC))
 
     @cached_property

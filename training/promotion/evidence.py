@@ -58,11 +58,9 @@ class VersionHistory(NamedTuple):
 
     @classmethod
     def read(cls, registry: Registry, version: ModelVersion, approvers: Approvers) -> "VersionHistory":
-        """Read the history; `PromotionRefused` if no approver signed a record, or the alias of the champion was moved or removed without one.
-
-        Without any known approver no signature can be checked; then nothing can be promoted either.
-        """
+        """Read the history; `PromotionRefused` if no approver signed a record, or the alias of the champion was moved or removed without one."""
         records = registry.list_signed_records(version.name)
+        # Without any known approver no signature can be checked; then nothing can be promoted either.
         if approvers.approver_count:
             verify_signed_chain(records, approvers)
         champion = registry.find_version(CHAMPION, version.target)

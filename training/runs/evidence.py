@@ -28,21 +28,17 @@ ArtifactPath = Annotated[str, Meta(pattern=FILES)]
 
 
 class Evidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The subject of a run, and the files from which its figures are computed, each by its SHA-256.
-
-    `bundles` has `bundle` and `evaluation` of a training run, or the served `a` and `b` of a comparison, which `begins` with the earliest
-    compared arrival and names the `sources` of the scores of both. `data_sha256` is that of the given tables, `settings_sha256` that of all settings.
-    """
+    """The subject of a run, and the files from which its figures are computed, each by its SHA-256."""
 
     kind: EvidenceKind
     target: str
-    bundles: dict[str, Sha256]
+    bundles: dict[str, Sha256]  # `bundle` and `evaluation` of a training run, or the served `a` and `b` of a comparison
     files: dict[ArtifactPath, Sha256]
-    data_sha256: str
+    data_sha256: str  # of the given tables
     settings_sha256: Sha256
     as_of: Annotated[datetime, Meta(tz=True)] | None = None
-    begins: Annotated[datetime, Meta(tz=True)] | None = None
-    sources: tuple[ScoreKind, ScoreKind] | None = None
+    begins: Annotated[datetime, Meta(tz=True)] | None = None  # the earliest compared arrival
+    sources: tuple[ScoreKind, ScoreKind] | None = None  # of the scores of both sides of a comparison
     code_version: str = msgspec.field(default_factory=lambda: installed_version("npsrisk"))
 
     def build_statement(self) -> bytes:
@@ -60,16 +56,12 @@ class Evidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RunEvidence(NamedTuple):
-    """The evidence of a run as it was verified, and its files with the hashes that it names.
+    """The evidence of a run as it was verified, and its files with the hashes that it names."""
 
-    `evidence` is None if the run has none, or a file is not the one that it names. `signer` is the approver or evaluator whose signature
-    holds; if there is none, `doubt` says why nobody vouches for the evidence.
-    """
-
-    evidence: Evidence | None
+    evidence: Evidence | None  # None if the run has none, or a file is not the one that it names
     files: Mapping[str, bytes]
-    signer: str | None
-    doubt: str
+    signer: str | None  # the approver or evaluator whose signature holds
+    doubt: str  # why nobody vouches for the evidence, if there is no signer
 
 
 def hash_files(files: Mapping[str, bytes]) -> dict[str, str]:
@@ -87,11 +79,7 @@ def fetch_evidence(
     approvers: Approvers,
     at: datetime,
 ) -> RunEvidence:
-    """Download the evidence of a run and its files, and verify subject, hashes and signature.
-
-    The evidence must name the bundles `about`, which are `bundle`, or `a` and `b`, and their SHA-256. Keys whose right had ended `at` a
-    time do not count: evidence has no date of its own, because its signer could choose it.
-    """
+    """Download the evidence of a run and its files, and verify hashes, signature, and that it is about some bundles, by name and SHA-256."""
     content = registry.read_run_artifact(run_id, EVIDENCE_FILE)
     if content is None:
         return RunEvidence(None, {}, None, f"the run has no {EVIDENCE_FILE}")
@@ -109,6 +97,7 @@ def fetch_evidence(
             fault = "is missing" if found is None else f"was altered: {EVIDENCE_FILE} names another file"
             return RunEvidence(None, {}, None, f"{name} {fault}")
         files[name] = found
+    # Evidence has no date of its own, because its signer could choose it.
     statement, signature = evidence.build_statement(), registry.read_run_artifact(run_id, SIGNATURE_FILE)
     if signature is None:
         return RunEvidence(evidence, files, None, "the evidence is not signed")

@@ -103,10 +103,7 @@ class ShipmentBuilder:
 
 
 class LegitimateTraffic:
-    """Honest consignments, with some prohibited goods among them; its senders and consignees join the parties of the world.
-
-    Some of its `consignees` also order from networks, and networks borrow names of its `sellers`.
-    """
+    """Honest consignments, with some prohibited goods among them; its senders and consignees join the parties of the world."""
 
     def __init__(self, context: SimulationContext, draws: Draws) -> None:
         world, per_day = context.world, context.per_day

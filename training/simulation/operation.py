@@ -51,10 +51,7 @@ class SimulatedTables:
     truth: pd.DataFrame
 
     def end_by(self, last_day: date) -> "SimulatedTables":
-        """Move all times by whole weeks, so that the last consignment arrives on this day or up to six days before it.
-
-        Everything else stays as it is, so the same world looks alike on any date.
-        """
+        """Move all times by whole weeks, so that the last consignment arrives on this day or up to six days before it."""
         ends = self.consignments["received_at"].max().date()
         shift = timedelta(weeks=(last_day - ends).days // 7)
         names = ("consignments", "outcomes", "alerts")

@@ -85,10 +85,7 @@ class TargetingCentre:
     def choose(
         self, draws: Draws, arrivals: SimulatedDay, signs: Ints, seen: Ints, capacity: int | None = None
     ) -> list[InspectionChoice]:
-        """Select among the arrivals of a day, for each office, by their signs and the model's inputs.
-
-        A given capacity is never too little: one more is chosen, for the random selection.
-        """
+        """Select among the arrivals of a day, for each office, by their signs and the model's inputs."""
         share = self._context.prevalence.opened
         if self.get_operation(arrivals.since_start):
             share *= self._context.world.operation.capacity
@@ -104,6 +101,7 @@ class TargetingCentre:
         choices = list[InspectionChoice]()
         for office in sorted(set(arrivals.columns["office"])):
             rows = np.flatnonzero(arrivals.columns["office"] == office)
+            # One more than a given capacity, for the random selection.
             wanted = share * len(rows) if capacity is None else float(min(capacity + 1, len(rows)))
             choices += self._choose_at_office(draws, arrivals, rows, scores, wanted)
         return choices
@@ -135,10 +133,7 @@ class TargetingCentre:
         return [*choices, *(InspectionChoice(row, "officer") for row in liked.tolist())]
 
     def detect_signs(self, arrivals: SimulatedDay) -> Ints:
-        """Detect the signs of the rules in the declarations; 0 or 1, int64 array, (n, signs).
-
-        Call once for each day: an entry of the watch list with too many matches is removed.
-        """
+        """Detect the signs of the rules in the declarations, 0 or 1, (n, signs); once for each day, because the watch list counts."""
         rules, sent, columns = self._policy.rules, arrivals.shipments, arrivals.columns
         world, parties = self._context.world, self._context.parties
         texts = [(text or "").casefold() for text in columns["description"]]
