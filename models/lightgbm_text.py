@@ -11,8 +11,7 @@ MAX_TEXT_CHARACTERS = 64 * 1024 * 1024
 MAX_TREES = 10_000
 MAX_LEAVES = 4096
 MAX_FEATURES = 10_000
-MAX_DEPTH = 16
-"""Maximum number of splits on a path."""
+MAX_DEPTH = 16  # maximum number of splits on a path
 
 HEADER = {
     "version": "v4",

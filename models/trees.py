@@ -14,8 +14,7 @@ from models.lightgbm_text import DEFAULT_LEFT, NO_MISSING, ZERO_MISSING, Tree, m
 from models.tree_kernels import MISSING_LEFT, ZERO_IS_MISSING, ZERO_THRESHOLD, add_contributions, walk_trees
 
 Indices = NDArray[np.uint32]
-MIN_SHARE = 1e-300
-"""Replaces a share of 0, by which the contributions would be divided."""
+MIN_SHARE = 1e-300  # replaces a share of 0, by which the contributions would be divided
 
 
 class Trees:

@@ -15,8 +15,7 @@ from features.config import ExtraColumns, FeatureConfig, HistoryKeys
 from models.fitting.boosting import TreeParams
 
 CONFIG_FILE = "config.json"
-LABEL_DELAY_DAYS = 21
-"""Days within which most results become known."""
+LABEL_DELAY_DAYS = 21  # days within which most results become known
 MAX_ORIGINS = 12
 DESCRIPTIONS: dict[str, dict[str, str]] = tomllib.loads(
     files(__package__).joinpath("settings.toml").read_text(encoding="utf-8")

@@ -10,8 +10,7 @@ from features.batch import FeatureMatrix, FeatureParameters
 from features.spec import Spec
 from models.arrays import Bools, Ints, Rows
 
-CHUNK_ROWS = 5_000
-"""Consignments whose fitted features are computed at a time."""
+CHUNK_ROWS = 5_000  # consignments whose fitted features are computed at a time
 
 
 class FeatureSource(Protocol):

@@ -155,8 +155,7 @@ def _list_comparisons(registry: Registry, version: ModelVersion) -> list[dict[st
 
 Rows = Iterable[Row]
 
-MAX_MIX_VALUES = 8
-"""Most frequent values of a column; the others are counted together."""
+MAX_MIX_VALUES = 8  # most frequent values of a column; the others are counted together
 MIX_COLUMNS = ("channel", "service", "departure_country")
 
 

@@ -17,8 +17,7 @@ MEASURES = tuple(MEASURE_TITLES)
 """Measures of ranking; the first decides whether a version is better. Precision at a share of traffic differs as recall does."""
 MARGIN = 0.02
 """Loss of the primary measure that the lower end of its one-sided 95 % interval must exclude (docs/estimates.md)."""
-ONE_SIDED, TWO_SIDED = 1.645, 1.96
-"""Quantiles of the normal distribution, of both kinds of 95 % intervals."""
+ONE_SIDED, TWO_SIDED = 1.645, 1.96  # quantiles of the normal distribution, of both kinds of 95 % intervals
 
 Verdict = Literal["better", "worse", "no clear difference", "too few results"]
 SENTENCES: dict[Verdict, str] = {

@@ -11,16 +11,12 @@ from models.formats import format_number, format_percent
 from training.data.training_set import compute_effective_sample_size
 
 INTERVAL_QUANTILES = (0.025, 0.975)
-ENDS = ("", "_low", "_high")
-"""Endings of the names of a value and its interval."""
-MIN_EFFECTIVE_FINDS = 10
-"""Effective known finds below which an estimate is not shown as a number."""
-MAX_SHOWN_WIDTH = 0.5
-"""Width of the interval of a share above which it is not shown as a number."""
+ENDS = ("", "_low", "_high")  # endings of the names of a value and its interval
+MIN_EFFECTIVE_FINDS = 10  # effective known finds below which an estimate is not shown as a number
+MAX_SHOWN_WIDTH = 0.5  # width of the interval of a share above which it is not shown as a number
 TOO_FEW = f"fewer than {MIN_EFFECTIVE_FINDS} effective known finds, or an interval wider than {100 * MAX_SHOWN_WIDTH:.0f} points"
 """When an estimate is not shown as a number, of all traffic or of a group by its own finds: the legend of all pages."""
-MIN_RESAMPLE_SHARE = 0.5
-"""Share of the resamples in which a metric must exist, so that they show its spread."""
+MIN_RESAMPLE_SHARE = 0.5  # share of the resamples in which a metric must exist, so that they show its spread
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,7 @@ from training.evaluation.traffic import AT_CAPACITY, ScoredPeriod, compute_daily
 CONSIGNEE = "consignee"
 KINDS = ("departure", "channel", CONSIGNEE)
 EVERYBODY, OTHERS = "all", "others"
-ADDRESS_KINDS = ("post box", "virtual office")
-"""Kinds of address that a feature marks."""
+ADDRESS_KINDS = ("post box", "virtual office")  # kinds of address that a feature marks
 BUSINESS_FEATURE = "parties.consignee_business"
 
 

@@ -18,14 +18,10 @@ from models.arrays import Bools, Floats, Ints, Row, Rows
 from models.formats import format_count
 from models.reasons.texts import name_feature
 
-PROBE_ROWS = 1000
-"""Maximum rows of the test period that are recomputed from tables cut at their time."""
-MIN_POSITIVES = 5
-"""With fewer positives a column may rank them well by chance."""
-MAX_COMPARED_ROWS = 20_000
-"""Maximum inspected rows for the comparison of columns with results."""
-CONFIDENCE = 1.96
-"""Standard errors below the value at the lower end of a 95 % interval."""
+PROBE_ROWS = 1000  # maximum rows of the test period that are recomputed from tables cut at their time
+MIN_POSITIVES = 5  # with fewer positives a column may rank them well by chance
+MAX_COMPARED_ROWS = 20_000  # maximum inspected rows for the comparison of columns with results
+CONFIDENCE = 1.96  # standard errors below the value at the lower end of a 95 % interval
 
 BOUNDS = {
     "features changed by later data": 0.0,

@@ -17,8 +17,7 @@ from training.evaluation.estimate import Estimate, attach_finds
 from training.evaluation.estimators import FindCounts, KnownFinds, RankedTraffic
 from training.evaluation.traffic import AT_CAPACITY, SHARES, ScoredPeriod, compute_daily_capacity
 
-PRIMARY_MEASURE = "recall_averaged"
-"""The measure that decides whether a model is better."""
+PRIMARY_MEASURE = "recall_averaged"  # the measure that decides whether a model is better
 CALIBRATION_RATIO = "calibration_ratio"
 RANKING_METRICS = (
     PRIMARY_MEASURE,

@@ -25,11 +25,9 @@ from models.risk_model import RiskModel
 NAMES: Mapping[str, list[str]] = tomllib.loads(
     files(__package__).joinpath("invented_names.toml").read_text(encoding="utf-8")
 )
-MAX_LOG_ODDS_CHANGE = 0.01
-"""Limit of the change in log-odds for 95 % of the rows: one percent of the odds."""
+MAX_LOG_ODDS_CHANGE = 0.01  # limit of the change in log-odds for 95 % of the rows: one percent of the odds
 ALL_LANGUAGES = "all"
-MAX_CODED_SHARE = 0.5
-"""A column of names in which more values look like codes is a column of identifiers."""
+MAX_CODED_SHARE = 0.5  # a column of names in which more values look like codes is a column of identifiers
 COLUMNS = ("language", "rows", "moved", "move_mean", "move_95pct", "move_largest")
 
 

@@ -31,8 +31,7 @@ from training.evaluation.metrics import (
 from training.evaluation.traffic import AT_CAPACITY, ScoredPeriod, extract_slices, extract_texts, fix_capacity
 
 RANK, PROBABILITY = "rank", "probability"
-BASELINE = "baseline_"
-"""Beginning of the name of a column with the ranks of a baseline."""
+BASELINE = "baseline_"  # beginning of the name of a column with the ranks of a baseline
 DECLARED = ("consignment_id", "office", "channel", "service", "departure_country", "consignee")
 TEXTS = (*DECLARED, "window", "chosen_by")
 NUMBERS = ("day", "stands_for", "weight", RANK, PROBABILITY)

@@ -16,8 +16,7 @@ SLICES |= {"office": "office", "consignee": "consignee"}
 """Kinds of slices, and the columns that hold them."""
 SHARES = {"0.1pct": 0.001, "1pct": 0.01, "5pct": 0.05, "10pct": 0.1}
 """Capacities by name: shares of all traffic."""
-AT_CAPACITY = "capacity"
-"""The daily capacity of each office, in addition to the `SHARES`."""
+AT_CAPACITY = "capacity"  # the daily capacity of each office, in addition to the `SHARES`
 
 
 @dataclass(frozen=True)

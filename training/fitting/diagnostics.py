@@ -31,8 +31,7 @@ from training.fitting.rolling_origin import (
 )
 
 MAX_ORIGINS = 3
-GROUPS = "groups"
-"""Stands for all groups of features among the names of an ablation."""
+GROUPS = "groups"  # stands for all groups of features among the names of an ablation
 
 
 class SearchRange(NamedTuple):

@@ -29,8 +29,7 @@ from training.evaluation.estimate import Estimate, compute_interval, draw_days
 
 TEXT_SCORE = "goods.text_score"
 MIN_POSITIVES = 3
-MIN_TRAFFIC_SHARE = 0.001
-"""Share of traffic: positives ranked above it get the full score."""
+MIN_TRAFFIC_SHARE = 0.001  # share of traffic: positives ranked above it get the full score
 RESAMPLES = 500
 
 

@@ -29,8 +29,7 @@ from training.gate.ways import REPEAT, advise_on_finds, can_arrive
 Action = Literal["promote", "wait", "refuse", "promoted"]
 GATE_COLUMNS = ("rule", "result", "found", "expected")
 SAID_ABOVE = "as said above"
-DECIDING = ("roc_auc", CALIBRATION_RATIO)
-"""Metrics of a run of which too few results leave a rule undecided."""
+DECIDING = ("roc_auc", CALIBRATION_RATIO)  # metrics of a run of which too few results leave a rule undecided
 
 
 class Recommendation(NamedTuple):

@@ -90,8 +90,7 @@ def build_deployed_figures(model: Evaluation) -> DeployedFigures:
 
 MAX_CALIBRATION_FACTOR = 3.0
 """Maximum ratio of predicted to observed positives, and of observed to predicted; only an entire interval beyond it fails."""
-MIN_SLICE_POSITIVES = 10
-"""Minimum positives of a slice that is evaluated separately."""
+MIN_SLICE_POSITIVES = 10  # minimum positives of a slice that is evaluated separately
 MAX_SLICE_DROP = 0.2
 """Maximum distance of a slice's entire ROC area interval below the lower end of all traffic; 0.5 is always the minimum."""
 MAX_SLICE_LOSS = 0.05

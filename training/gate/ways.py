@@ -18,12 +18,10 @@ from training.evaluation.metrics import PRIMARY_MEASURE, PairedEvaluation
 VOUCHING = "then its training is repeated, and the record names its configuration"
 """What the tables of the training run do for a champion whose record names no configuration."""
 REPEAT = "Give the tables that it was trained on, to repeat the training: if both fits are equal byte for byte, this is a routine refit."
-POWER = 0.842
-"""Quantile of the normal distribution of a chance of 80 %."""
+POWER = 0.842  # quantile of the normal distribution of a chance of 80 %
 TARGET_DIFFERENCE = 0.05
 """Difference of the primary measure that should show with a chance of 80 %: five percentage points."""
-MAX_WAIT_WEEKS = 13
-"""Longest wait that is proposed: a quarter of a year (a choice)."""
+MAX_WAIT_WEEKS = 13  # longest wait that is proposed: a quarter of a year (a choice)
 INVESTIGATE, RETRAIN = "investigate data", "retrain"
 """Verdicts of `training.monitoring` that speak against a refit, and for it."""
 
@@ -39,7 +37,9 @@ class Candidate(NamedTuple):
     drift: str = ""
     faults: frozenset[str] = frozenset()  # rules that the record of the champion has as broken
     changed: str = ""  # settings that differ, as far as both runs recorded them
-    overruled: frozenset[str] = frozenset()  # against which the champion, or what it is a refit of, was forced
+    overruled: frozenset[str] = (
+        frozenset()
+    )  # against which the champion, or what it is a refit of, was forced
 
 
 class FindPace(NamedTuple):

@@ -81,12 +81,16 @@ class Drift:
         beyond = [row for row in self.measures if row["result"] == BEYOND]
         # Unknown codes that are new ones indicate faulty data, and parts of a channel with a changed unit are no news.
         new = {row["name"] for row in beyond if row["kind"] == "new code"}
-        units = {row["name"] for row in beyond if row["kind"] == "unit" and row["part"].startswith("channel ")}
+        units = {
+            row["name"] for row in beyond if row["kind"] == "unit" and row["part"].startswith("channel ")
+        }
         return [
             {"verdict": LIMITS[row["kind"]].verdict, "text": _describe_reason(row)}
             for row in beyond
             if not (row["kind"] == "unknown code" and row["name"] in new)
-            and not (row["kind"] == "unit" and row["name"] in units and not row["part"].startswith("channel "))
+            and not (
+                row["kind"] == "unit" and row["name"] in units and not row["part"].startswith("channel ")
+            )
         ]
 
     @property

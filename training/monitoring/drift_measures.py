@@ -32,8 +32,7 @@ from training.monitoring.traffic_profile import (
 DriftVerdict = Literal["stable", "retrain", "investigate data", "insufficient data"]
 
 RESAMPLES = 300
-MIN_ROWS = 100
-"""Parts of the traffic with fewer consignments in either period are shown but not evaluated."""
+MIN_ROWS = 100  # parts of the traffic with fewer consignments in either period are shown but not evaluated
 MIN_EXPECTED_POSITIVES = 5.0
 """Minimum positives that the scores predict among known results, for a comparison with the observed ones."""
 MAX_REGULAR_SILENCE_SHARE = 0.25
@@ -47,8 +46,7 @@ UNIT_FACTORS = {
     **{"minor units of a currency": 100.0, "major units of a currency": 1 / 100.0},
 }
 UNIT_TOLERANCE = 1.25
-SMOOTHING = 0.5
-"""Added to every bin, so that an empty one has no infinite logarithm."""
+SMOOTHING = 0.5  # added to every bin, so that an empty one has no infinite logarithm
 CATEGORY_GROUP, HISTORY_GROUP = "category", "history"
 """Groups of features: those whose code 0 is a value unknown in training, and those that grow with the length of history."""
 WATCHED_KEYS = tuple(

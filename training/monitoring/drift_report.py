@@ -28,8 +28,7 @@ VERDICT_ACTIONS = {
     "itself changed, repeat this on arrivals after the change (--from).",
 }
 MAX_DRAWN = 10
-MAX_SHOWN = 3.0
-"""Upper end of the axis of shares of a limit."""
+MAX_SHOWN = 3.0  # upper end of the axis of shares of a limit
 
 
 def summarize_drift(drift: Drift) -> str:

@@ -26,16 +26,14 @@ MIX = (
 )
 """Columns whose mix is monitored: codes of trade and carriage, none of a person's data."""
 SOURCES = ("channel", "office", "carrier")
-MAX_VALUES = 200
-"""Maximum distinct values of a column, the most frequent; the others are counted together."""
+MAX_VALUES = 200  # maximum distinct values of a column, the most frequent; the others are counted together
 OTHERS = "(others)"
 MAX_DISTINCT_VALUES = 10
 """Features with at most so many values have a bin for each; the others have ten bins of equal counts."""
 MAX_SEPARATE_CODES = 9
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 COUNT_FIELDS = ("channels", "features", "scores", "mix", "missing", "sources")
-MIN_SIZE_VALUES = 100
-"""Minimum positive values for which quantiles are kept."""
+MIN_SIZE_VALUES = 100  # minimum positive values for which quantiles are kept
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,7 @@ from training.simulation.operation import Simulation, concatenate_days
 from training.simulation.parameters import SimulationParameters, check_size, load_parameters
 from training.simulation.shipments import Draws
 
-LEGACY_STREAM = 77
-"""Stream of random numbers of the simulated previous operation."""
+LEGACY_STREAM = 77  # stream of random numbers of the simulated previous operation
 
 
 class TrueResults(NamedTuple):

@@ -27,8 +27,7 @@ from training.policy_replay.policies import get_policy
 from training.policy_replay.replay import PolicyReplay, ReplaySettings
 
 HEADER, TABLES = "replay.json", ("openings", "positives")
-Tables = tuple[pd.DataFrame, pd.DataFrame]
-"""The inspected and the positive consignments of a replay."""
+Tables = tuple[pd.DataFrame, pd.DataFrame]  # the inspected and the positive consignments of a replay
 LOOP_CONFIG = parse_config(
     {
         # In the loop recent weeks matter more than a clean gap between campaigns.

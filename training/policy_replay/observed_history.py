@@ -38,8 +38,7 @@ MINIMAL_COLUMNS = ("consignment_id", "channel", "received_at", "cancelled_at")
 PENDING = ("consignment_id", "selected_by", "selection_probability", "selected_at", "operation", "office")
 """What is known of a chosen consignment before its inspection."""
 NO_ROWS = np.empty((0, 0), dtype=np.float32)
-OUTCOME, CANCELLATION = range(2)
-"""Kinds of event, in their order at equal times."""
+OUTCOME, CANCELLATION = range(2)  # kinds of event, in their order at equal times
 
 
 @dataclass(frozen=True)

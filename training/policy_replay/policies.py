@@ -67,8 +67,7 @@ class Policy:
     choose: Chooser
 
 
-POLICIES: dict[str, Policy] = {}
-"""All policies, by name."""
+POLICIES: dict[str, Policy] = {}  # all policies, by name
 
 
 def register_policy(sees: Sight) -> Callable[[Chooser], Chooser]:

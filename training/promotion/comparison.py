@@ -147,11 +147,9 @@ def _get_ids(inputs: FeatureInputs, sample: TrafficSample) -> pd.Series:
     return inputs.consignments.take_order()["consignment_id"].iloc[sample.rows]
 
 
-TOP_SHARE = 0.01
-"""Share of the traffic within which the two rankings are compared."""
+TOP_SHARE = 0.01  # share of the traffic within which the two rankings are compared
 MAX_EXAMPLES = 40
-REASON_SEPARATOR = "\n"
-"""Between reasons; a reason itself may hold semicolons."""
+REASON_SEPARATOR = "\n"  # between reasons; a reason itself may hold semicolons
 DISAGREEMENT_COLUMNS = (
     *("consignment_id", "channel", "goods", "route", "weight", "value"),
     *("rank_a", "rank_b", "score_a", "score_b", "reasons_a", "reasons_b", "result"),
@@ -197,8 +195,7 @@ def _join_reasons(text: str) -> str:
     return REASON_SEPARATOR.join(f"{reason['text']} ({reason['direction']} the score)" for reason in reasons)
 
 
-OTHER_RANK = "baseline_a"
-"""Column of the stored scores with the ranks of version `a`; `rank` is version `b`."""
+OTHER_RANK = "baseline_a"  # column of the stored scores with the ranks of version `a`; `rank` is version `b`
 COMPARED = (
     *(PRIMARY_MEASURE, "recall_at_1pct", "recall_at_capacity", "precision_at_1pct"),
     *("precision_at_capacity", "average_precision", "roc_auc"),

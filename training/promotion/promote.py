@@ -31,10 +31,8 @@ from training.promotion.evidence import (
 )
 from training.runs.registered_run import write_review
 
-MAX_RECORD_CHARACTERS = 5000
-"""Maximum length of a record as JSON: MLflow on PostgreSQL stores no more."""
-MIN_FOUND_CHARACTERS = 64
-"""Length to which the result of a rule may be cut."""
+MAX_RECORD_CHARACTERS = 5000  # maximum length of a record as JSON: MLflow on PostgreSQL stores no more
+MIN_FOUND_CHARACTERS = 64  # length to which the result of a rule may be cut
 
 
 class Approval(NamedTuple):

@@ -21,8 +21,7 @@ from training.runs.artifacts import BUNDLE_FOLDER, EVALUATION_FOLDER, write_run_
 from training.runs.task import TrainingTask
 from training.runs.train import PROCESSOR_TAG, TrainingResult, describe_processor, train_model
 
-MAX_FILES_NAMED = 3
-"""Files that differ, named in the result; the others are counted."""
+MAX_FILES_NAMED = 3  # files that differ, named in the result; the others are counted
 HASH_DIGITS = 12
 NO_ROWS = np.empty(0, dtype=np.int64)
 LOST_EVALUATION_FIT = RuleResult(

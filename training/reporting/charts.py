@@ -25,10 +25,8 @@ BLUE, ORANGE, GREEN, RED, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E0
 GREY, INK = "#8A8F98", "#1F2933"
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 2)))
 LINE_STYLES = tuple(zip((BLUE, ORANGE, GREEN, PURPLE, SKY, GREY), DASHES, strict=True))
-WIDTH, HEIGHT = 4.9, 3.9
-"""In inches; the font is readable when a chart fills a screen of 390 pixels."""
-ROW_MARGIN = 0.8
-"""Room above the first and below the last row, which are 1 apart."""
+WIDTH, HEIGHT = 4.9, 3.9  # in inches; the font is readable when a chart fills a screen of 390 pixels
+ROW_MARGIN = 0.8  # room above the first and below the last row, which are 1 apart
 TITLE_CHARACTERS, LABEL_CHARACTERS, LEGEND_CHARACTERS = 48, 30, 26
 STYLE_FILE = Path(__file__).with_name("charts.mplstyle")
 

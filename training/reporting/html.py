@@ -15,8 +15,7 @@ from training.evaluation.metrics import AREA_METRICS, METRIC_TITLES
 from training.reporting.tables import format_setting
 
 TEMPLATES = Path(__file__).parent / "templates"
-MAX_PAGE_BYTES = 2_000_000
-"""Maximum size of a page, so that it can be sent by e-mail."""
+MAX_PAGE_BYTES = 2_000_000  # maximum size of a page, so that it can be sent by e-mail
 CARDS = re.compile(r'<table class="cards.*?</table>', re.DOTALL)
 WHOLE = re.compile(r"--[a-z-]+(?: \d+)?|\d{4}-\d{2}-\d{2}")
 GATE_SECTION = re.compile(r"<!-- gate -->.*?<!-- /gate -->", re.DOTALL)

@@ -34,17 +34,14 @@ from training.reporting.html import TEMPLATES
 from training.reporting.tables import RunTable, format_setting
 
 DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
-LOCAL_PAGES = "http://127.0.0.1:5000"
-"""Where `mlflow ui` shows a store that is a file."""
-ARTIFACT_FOLDER = "mlartifacts"
-"""Folder of the artifacts next to an SQLite file."""
+LOCAL_PAGES = "http://127.0.0.1:5000"  # where `mlflow ui` shows a store that is a file
+ARTIFACT_FOLDER = "mlartifacts"  # folder of the artifacts next to an SQLite file
 MAX_METRICS_PER_CALL, MAX_PARAMS_PER_CALL = 1000, 100
 MAX_PARAM_CHARACTERS = 500
 MAX_DIGEST_CHARACTERS = 36
 SMALLEST_METRIC = 1e-12
 """A metric closer to zero is logged as zero: a bound of an exact interval may be 1e-308, which means zero."""
-ERROR_TAG, NOTE_TAG = "error", MLFLOW_RUN_NOTE
-"""Tags of a run: why it failed, and its description."""
+ERROR_TAG, NOTE_TAG = "error", MLFLOW_RUN_NOTE  # tags of a run: why it failed, and its description
 GIT_SECONDS = 5
 HOW_TO_READ = (TEMPLATES / "experiment.md").read_text(encoding="utf-8")
 

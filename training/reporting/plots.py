@@ -23,16 +23,13 @@ from training.reporting.charts import Chart
 CURVE_SHARES = np.unique([*np.geomspace(0.0005, 0.2, 28), 0.01])
 FAIRNESS = "fairness_"
 """Beginning of the names of the charts of the burden of groups; the rest is the column of the measure."""
-MIN_SHOWN = 1e-6
-"""Scores and rates below this are drawn at this value, on the edge of the logarithmic axes."""
-MAX_POINTS = 160
-"""Rows of the beeswarm; more make the page heavy."""
+MIN_SHOWN = 1e-6  # scores and rates below this are drawn at this value, on the edge of the logarithmic axes
+MAX_POINTS = 160  # rows of the beeswarm; more make the page heavy
 MAX_POINT_HEIGHT = 0.4
 """Largest distance of a point of the beeswarm from the middle of its row; rows are 1 apart."""
 MAX_FEW_VALUES, MAX_TICKS = 6, 3
 """With at most so many values of a feature its dependence is drawn without a line; ticks of that chart."""
-TICK_CHARACTERS = 24
-"""Characters for which the axis of that chart has room, with blanks between its ticks."""
+TICK_CHARACTERS = 24  # characters for which the axis of that chart has room, with blanks between its ticks
 VALUE_COLOURS = LinearSegmentedColormap.from_list("value", [charts.BLUE, "#C9CED6", charts.RED])
 
 

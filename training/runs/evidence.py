@@ -20,8 +20,7 @@ from training.gate.rules import ScoreKind
 EVIDENCE_FILE, SIGNATURE_FILE = "evidence.json", "evidence.sig.json"
 PREDICATE_TYPE = "urn:npsrisk:evidence:1"
 FILES = r"^(config\.json|scores/\w+\.parquet|tables/\w+\.json)$"
-CONCLUSIONS = ("tables/gate.json",)
-"""Tables that are drawn from the evidence, and no part of it."""
+CONCLUSIONS = ("tables/gate.json",)  # tables that are drawn from the evidence, and no part of it
 EvidenceKind = Literal["training", "comparison"]
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 ArtifactPath = Annotated[str, Meta(pattern=FILES)]
@@ -32,7 +31,9 @@ class Evidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     kind: EvidenceKind
     target: str
-    bundles: dict[str, Sha256]  # `bundle` and `evaluation` of a training run, or the served `a` and `b` of a comparison
+    bundles: dict[
+        str, Sha256
+    ]  # `bundle` and `evaluation` of a training run, or the served `a` and `b` of a comparison
     files: dict[ArtifactPath, Sha256]
     data_sha256: str  # of the given tables
     settings_sha256: Sha256

@@ -20,8 +20,7 @@ from training.data.splits import truncate_to_day
 from training.data.training_set import is_positive, select_current_outcomes
 from training.fitting.diagnostics import DiagnosticsOptions
 
-MAX_QUIET_DAYS = 31
-"""Days without any event between the tables and the date of a training."""
+MAX_QUIET_DAYS = 31  # days without any event between the tables and the date of a training
 MAX_POSITIVE_SHARE = 0.5
 MIN_CHECKED_RESULTS = 50
 """Results from which the share of positives is checked; fewer may be positive by chance."""

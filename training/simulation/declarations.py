@@ -22,8 +22,7 @@ from training.simulation.shipments import (
 )
 from training.simulation.spelling import SpellingWriter, add_typo, format_phones, write_variants
 
-ITEM_TEXTS = (("description", "en"), ("hs_code", "hs"))
-"""Texts of an item, and where the goods have them."""
+ITEM_TEXTS = (("description", "en"), ("hs_code", "hs"))  # texts of an item, and where the goods have them
 
 
 class DeclarationGenerator:

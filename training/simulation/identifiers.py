@@ -16,15 +16,12 @@ from training.simulation.parameters import SimulationParameters
 from training.simulation.shipments import NO_INDEX, Draws, Shipments, draw_flags
 
 S10_SERIALS, AWB_SERIALS = 100_000_000, 10_000_000
-S10_STEP, AWB_STEP = 7_368_787, 3_271_193
-"""Steps without a common factor with the numbers of serials."""
+S10_STEP, AWB_STEP = 7_368_787, 3_271_193  # steps without a common factor with the numbers of serials
 S10_CHECKS = np.array([S10_EXCEPTIONS.get(11 - remainder, 11 - remainder) for remainder in range(11)])
 """Check digit by the weighted sum modulo 11: UPU standard S10."""
-RECEPTACLE_DIGITS = 13
-"""Length of the serial at the end of a receptacle's number, after its route."""
+RECEPTACLE_DIGITS = 13  # length of the serial at the end of a receptacle's number, after its route
 LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ"
-MASTER_KEY_OFFSET = 1_000_000_000
-"""Larger than any master number; keeps the groups apart."""
+MASTER_KEY_OFFSET = 1_000_000_000  # larger than any master number; keeps the groups apart
 
 
 class IdentifierGenerator:

@@ -21,8 +21,7 @@ from training.simulation.shipments import (
 )
 from training.simulation.spelling import draw_lasting
 
-NEGATIVE, POSITIVE = 1, 0
-"""Positions in a pair of probabilities of a sign."""
+NEGATIVE, POSITIVE = 1, 0  # positions in a pair of probabilities of a sign
 WORDING_WAY, WORDING_NUMBER_WAY, PRICE_WAY, WEIGHT_WAY = 61, 1061, 62, 63
 """Keys of the lasting random numbers of a sender, by what they decide."""
 

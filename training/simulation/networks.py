@@ -36,8 +36,7 @@ from training.simulation.shipments import (
     draw_name,
 )
 
-SMUGGLER = "smuggler"
-"""Kind of network that sends other drugs; the truth does not count it as a network."""
+SMUGGLER = "smuggler"  # kind of network that sends other drugs; the truth does not count it as a network
 CONSOLIDATOR = "consolidator"
 CHANGEABLE_HABITS = ("cover", "origin", "service", "split", "senders", "customers", "weight")
 ALL_HABITS = ("cover", "origin", "service", "senders", "customers")

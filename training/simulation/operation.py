@@ -32,8 +32,7 @@ from training.simulation.targeting import TargetingCentre
 
 FOUNDING, TRAFFIC, NETWORKS, REACTIONS, DECLARATIONS, INSPECTIONS, ALERTS, INTELLIGENCE, PICTURES = range(9)
 """Independent streams of random numbers. Officers' actions do not change what honest people send, nor what undetected networks send."""
-LEGITIMATE, TRAFFICKED = range(2)
-"""Origin of declarations, intelligence and X-ray images."""
+LEGITIMATE, TRAFFICKED = range(2)  # origin of declarations, intelligence and X-ray images
 EMPTY_TYPES = {"time": "datetime64[us, UTC]", "number": "float64"}
 """Type of a column without data, by the kind of its field; others are texts."""
 

@@ -12,8 +12,7 @@ from training.simulation.spelling import move_unit, respell_name, swap_variant
 SENDER_KINDS = ("platform_seller", "merchant", "private", "chemical_trader", "forwarder")
 KINDS = (*SENDER_KINDS, "person", "business", "po_box", "virtual_office")
 KIND = {name: number for number, name in enumerate(KINDS)}
-HUMAN = np.isin(KINDS, ["private", "person", "po_box"])
-"""By kind: True if it has a person's name."""
+HUMAN = np.isin(KINDS, ["private", "person", "po_box"])  # by kind: True if it has a person's name
 SELLERS = np.isin(KINDS, ["platform_seller", "merchant", "chemical_trader", "forwarder"])
 """By kind: True if it may have an account with a carrier or a platform."""
 RECEIVERS = np.isin(KINDS, ["person", "business"])
@@ -24,8 +23,7 @@ TEXT_COLUMNS = (*NAME_COLUMNS, *PLACE_COLUMNS, "phone", "email", "account")
 NUMBER_COLUMNS = ("kind", "country", "born", "opened", "leaning", "traits")
 TRAITS = CAPITALS, LANGUAGE, COURIER, DECLARANT, FRONT = tuple(range(5))
 """Positions of a party's traits: lasting numbers from 0 to 1 that decide how it sends."""
-BLOCK_DIGITS = 3
-"""Digits that vary within a block of phone numbers bought together (assumed)."""
+BLOCK_DIGITS = 3  # digits that vary within a block of phone numbers bought together (assumed)
 
 
 class SimulatedParties:

@@ -28,8 +28,7 @@ class Wording(IntEnum):
 
 RESULTS: tuple[Result, ...] = ("clear", "nps", "controlled_drug", "other_offence")
 CONCEALMENTS = ("powder_bag", "concealed_in_goods", "letter")
-NO_INDEX = -1
-"""No hub, no substance, no network, no master of its own."""
+NO_INDEX = -1  # no hub, no substance, no network, no master of its own
 KG_PER_GRAM = 0.001
 HOUR_US = 3_600_000_000
 

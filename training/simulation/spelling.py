@@ -158,8 +158,7 @@ WAYS = {
 }
 """Changes of each column, in their order."""
 FIRST_WAYS = {"name": 1, "address": 11, "city": 21, "phone": 31}
-CARE_OF_WAY, POSTCODE_WAYS = 16, (23, 24)
-"""Keys of a party's lasting numbers, by what they decide."""
+CARE_OF_WAY, POSTCODE_WAYS = 16, (23, 24)  # keys of a party's lasting numbers, by what they decide
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,7 @@ from models.arrays import Bools, Columns
 WATCHED_COLUMNS = ("sender_name", "sender_address", "sender_phone", "consignee_address", "consignee_phone")
 NAMED_COLUMNS = ("sender_name", "sender_address", "consignee_address")
 PATTERN_COLUMNS = (*NAMED_COLUMNS, "departure_country", "description_pattern")
-PHONE_DIGITS = 8
-"""The last digits, which are the same in all formats of a number."""
+PHONE_DIGITS = 8  # the last digits, which are the same in all formats of a number
 
 
 @dataclass(frozen=True, order=True)
