@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from datetime import datetime
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -33,36 +32,31 @@ BOUNDS = {
 LATER_CHANGES, EARLY_RESULTS, PREDICTIVE_COLUMN, FILLED_COLUMN = BOUNDS
 
 
-class TimeCutoff(NamedTuple):
-    """A time, and its position in the log if the tables have one."""
-
-    us: int
-    sequence: int | None
-
-
-def get_inputs_as_of(inputs: FeatureInputs, cut: TimeCutoff) -> tuple[FeatureInputs, Bools]:
-    """Return the tables as they were at a time, including arrivals and results of exactly that time."""
+def get_inputs_as_of(
+    inputs: FeatureInputs, cut_us: int, last: int | None = None
+) -> tuple[FeatureInputs, Bools]:
+    """Return the tables as they were at a time, arrivals and results of that time included; `last`: its position in a log."""
     frame, outcomes, alerts = inputs.consignments.take_order(), inputs.outcomes, inputs.alerts
-    kept = _select_until(frame, get_time_column_us(frame, "received_at"), cut)
+    kept = _select_until(frame, get_time_column_us(frame, "received_at"), cut_us, last)
     seen = frame[kept]
     if "cancelled_at" in seen:
-        withdrawn = get_time_column_us(seen, "cancelled_at") <= cut.us
-        if cut.sequence is not None and CANCELLED_SEQUENCE in seen:
+        withdrawn = get_time_column_us(seen, "cancelled_at") <= cut_us
+        if last is not None and CANCELLED_SEQUENCE in seen:
             place = seen[CANCELLED_SEQUENCE].fillna(-1).to_numpy(np.int64)
-            withdrawn = np.where(place < 0, withdrawn, place <= cut.sequence)
+            withdrawn = np.where(place < 0, withdrawn, place <= last)
         seen = seen.assign(cancelled_at=seen["cancelled_at"].where(withdrawn))
     if outcomes is not None:
-        outcomes = outcomes[_select_until(outcomes, compute_visible_us(outcomes), cut)]
+        outcomes = outcomes[_select_until(outcomes, compute_visible_us(outcomes), cut_us, last)]
     if alerts is not None:
-        alerts = alerts[_select_until(alerts, get_time_column_us(alerts, "issued_at"), cut)]
+        alerts = alerts[_select_until(alerts, get_time_column_us(alerts, "issued_at"), cut_us, last)]
     # The cut already hides later data, so no date is set.
     return FeatureInputs(SelectedRows(inputs.consignments, seen, kept), (), outcomes, alerts), kept
 
 
-def _select_until(frame: pd.DataFrame, moment_us: Ints, cut: TimeCutoff) -> Bools:
+def _select_until(frame: pd.DataFrame, moment_us: Ints, cut_us: int, last: int | None) -> Bools:
     place = get_sequence(frame)
-    there: Bools = moment_us <= cut.us
-    return there if place is None or cut.sequence is None else place <= cut.sequence
+    there: Bools = moment_us <= cut_us
+    return there if place is None or last is None else place <= last
 
 
 def check_later_changes(
@@ -78,8 +72,8 @@ def check_later_changes(
     order = np.argsort((received if place is None else place)[judged.rows], kind="stable")
     probes = np.sort(order[: len(order) // 2 + 1][-PROBE_ROWS:])
     last = judged.rows[order[len(order) // 2]]
-    cut = TimeCutoff(int(received[last]), None if place is None else int(place[last]))
-    known, kept = get_inputs_as_of(inputs, cut)
+    cut_us = int(received[last])
+    known, kept = get_inputs_as_of(inputs, cut_us, None if place is None else int(place[last]))
     wanted = np.zeros(len(frame), dtype=bool)
     wanted[judged.rows[probes]] = True
 
@@ -91,7 +85,7 @@ def check_later_changes(
     chunks = stream_features(known, parameters, options=renamed, wanted=wanted[kept])
     again = np.concatenate([chunk.X for chunk in chunks]).view(np.uint32)
     differs = again != np.ascontiguousarray(judged.X[probes]).view(np.uint32)
-    where = f"tables cut at {to_datetime(cut.us):%Y-%m-%d %H:%M}"
+    where = f"tables cut at {to_datetime(cut_us):%Y-%m-%d %H:%M}"
     if differs.any():
         where = name_feature(judged.spec.features[int(differs.sum(axis=0).argmax())])
     return _build_row(LATER_CHANGES, float(differs.any(axis=1).mean()), len(probes), where)

@@ -46,13 +46,7 @@ from training.fitting.deployed import (
     score_test_period,
 )
 from training.fitting.diagnostics import DiagnosticsResult, run_diagnostics
-from training.fitting.fit import (
-    CalibratedFit,
-    Recipe,
-    SplitFeatures,
-    calibrate_final,
-    fit_evaluation,
-)
+from training.fitting.fit import CalibratedFit, Recipe, SplitFeatures, calibrate_final, fit_evaluation
 from training.runs.task import TrainingTask, require_outcomes
 
 PROCESSOR_TAG = "processor"

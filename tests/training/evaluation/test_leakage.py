@@ -59,9 +59,7 @@ def test_tables_of_a_log_end_at_a_place_of_the_log() -> None:
         given.consignments.assign(sequence=np.arange(ROWS)),
         given.outcomes.assign(sequence=ROWS + np.arange(ROWS)),
     )
-    seen, _ = leakage.get_inputs_as_of(
-        FeatureInputs.from_tables(logged), leakage.TimeCutoff(to_us(MONDAY), ROWS + 4)
-    )
+    seen, _ = leakage.get_inputs_as_of(FeatureInputs.from_tables(logged), to_us(MONDAY), ROWS + 4)
     assert (len(seen.consignments), len(seen.outcomes)) == (ROWS, 5)
 
 
