@@ -16,7 +16,7 @@ from models.arrays import Bools, Floats, Ints
 from training.simulation.context import SimulationContext
 from training.simulation.operation import Progress, SimulatedTables, Simulation
 from training.simulation.parameters import SimulationParameters
-from training.simulation.parties import HUMAN, is_box_or_forwarder
+from training.simulation.parties import BOXES, HUMAN
 from training.simulation.shipments import Contents, SimulatedDay
 
 NEW_DAYS = REPEAT_DAYS = 30
@@ -61,7 +61,7 @@ class SimulationRecorder:
                 & HUMAN[parties.kind[sent.consignee]],
                 "new_shipper_lt_30d": arrivals.since_start - parties.born[sent.sender] < NEW_DAYS,
                 "consignee_name_address_mismatch": sent.named != sent.consignee,
-                "po_box_or_virtual_or_forwarder": is_box_or_forwarder(parties, sent.consignee),
+                "po_box_or_virtual_or_forwarder": BOXES[parties.kind[sent.consignee]],
                 "repeat_same_shipper_cluster": self._is_repeated(pair, arrivals.since_start),
                 "split_shipments_same_day": times[place] > 1,
                 "origin_route_detour_via_hub": (sent.hub >= 0) & (sent.hub != sent.departure),

@@ -4,7 +4,7 @@ The windows together are the traffic of one longer period, ranked within each wi
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -83,11 +83,6 @@ class TrainingData(NamedTuple):
     def judged(self) -> Bools:
         """Rows of the table that are tested."""
         return np.asarray(np.any([each.part == TEST for each in self.tested], axis=0))
-
-    @property
-    def reported_from(self) -> datetime:
-        """The beginning of the earliest period whose figures are reported."""
-        return self.tested[-1].split.test.begins
 
     def sample_rows(self, limit: int, seed: int) -> TrafficSample:
         """Select the rows to keep: all that are fitted on or were chosen, and at most `limit` others of the tested periods."""

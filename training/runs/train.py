@@ -1,8 +1,7 @@
 """Training run, from tables to an evaluated model, in the order of its steps; only visible data are used."""
 
 import platform
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
@@ -225,11 +224,9 @@ def _prepare_data(task: TrainingTask, options: ComputeOptions) -> tuple[Training
     return whole.change_sets(lambda each: each.keep_rows(sample, source.frame)), source
 
 
-@contextmanager
-def _open_work_folder(task: TrainingTask, rows: Ints) -> Iterator[PartFolder | None]:
+def _open_work_folder(task: TrainingTask, rows: Ints) -> AbstractContextManager[PartFolder | None]:
     if task.work is None:
-        yield None
-        return
+        return nullcontext()
     paths = {name: Path(path) for name, path in task.sources.items() if name != "truth"}
     inputs = {
         "as_of": task.find_as_of().isoformat(),
@@ -238,8 +235,7 @@ def _open_work_folder(task: TrainingTask, rows: Ints) -> Iterator[PartFolder | N
         "npsrisk": installed_version("npsrisk"),
         "rows": sha256(rows.tobytes()).hexdigest(),
     }
-    with PartFolder.open(task.work, inputs | identify_tables(paths)) as folder:
-        yield folder
+    return PartFolder.open(task.work, inputs | identify_tables(paths))
 
 
 def _fit_evaluation(
@@ -249,9 +245,9 @@ def _fit_evaluation(
     recipe = Recipe(source, task.config)
     evaluated = fit_evaluation(recipe, data.evaluation, data.keep, options)
     name = f"{task.target} {data.evaluation.split.as_of:%Y-%m-%d} {digest[:16]}"
-    config, studied = run_diagnostics(
-        task.diagnostics, evaluated, recipe, data.reported_from, name, options.progress
-    )
+    # Before the earliest period whose figures are reported.
+    before = data.tested[-1].split.test.begins
+    config, studied = run_diagnostics(task.diagnostics, evaluated, recipe, before, name, options.progress)
     if config != recipe.config:
         recipe = Recipe(source, config)
         data = data.change_sets(

@@ -15,8 +15,8 @@ KIND = {name: number for number, name in enumerate(KINDS)}
 HUMAN = np.isin(KINDS, ["private", "person", "po_box"])  # by kind: True if it has a person's name
 SELLERS = np.isin(KINDS, ["platform_seller", "merchant", "chemical_trader", "forwarder"])
 """By kind: True if it may have an account with a carrier or a platform."""
-RECEIVERS = np.isin(KINDS, ["person", "business"])
-"""By kind: True if it may receive at a forwarder's building."""
+BOXES = np.isin(KINDS, ["po_box", "virtual_office"])  # by kind: True if nobody lives or works there
+RECEIVERS = np.isin(KINDS, ["person", "business"])  # by kind: True if it may use a forwarder's building
 NAME_COLUMNS = ("name", "native_name")
 PLACE_COLUMNS = ("address", "native_address", "city", "native_city", "postcode")
 TEXT_COLUMNS = (*NAME_COLUMNS, *PLACE_COLUMNS, "phone", "email", "account")
@@ -217,11 +217,6 @@ class SimulatedParties:
         address = culture.address.format(n=house, b=1, u=1, s=culture.streets[street]).rpartition(", ")
         postcode = fill_pattern(draws, culture.postcode, 1)[0]
         return address[0] or address[2], culture.cities[city], postcode
-
-
-def is_box_or_forwarder(parties: SimulatedParties, ids: Ints) -> Bools:
-    """Check which parties are P.O. boxes or virtual offices."""
-    return np.isin(parties.kind[ids], [KIND["po_box"], KIND["virtual_office"]])
 
 
 def fill_pattern(draws: Draws, form: str, count: int) -> list[str]:

@@ -17,7 +17,7 @@ from consignments.timestamps import US_PER_DAY, to_datetime, to_us
 from models.arrays import Bools, Floats, Ints, Texts
 from training.simulation.context import SimulationContext
 from training.simulation.inspection_outcomes import DRUGS, InspectionChoice, InspectionSimulator
-from training.simulation.parties import HUMAN, is_box_or_forwarder
+from training.simulation.parties import BOXES, HUMAN
 from training.simulation.shipments import Contents, Draws, Shipments, SimulatedDay
 from training.simulation.watchlists import WATCHED_COLUMNS, Detection, Watchlist, list_watched_names
 
@@ -151,7 +151,7 @@ class TargetingCentre:
             "no_hs": _is_in(columns["hs_code"], (None,)),
             "no_sender": _is_in(columns["sender_name"], (None,)),
             "young_account": ~np.isnat(opened) & (age < np.timedelta64(rules.young_days, "D")),
-            "box_or_forwarder": is_box_or_forwarder(parties, sent.consignee),
+            "box_or_forwarder": BOXES[parties.kind[sent.consignee]],
             "source_country": _is_in(columns["departure_country"], rules.source_countries),
             "cheap_premium": _is_in(columns["service"], world.tells.premium_services)
             & (sent.usd < rules.cheap_usd),

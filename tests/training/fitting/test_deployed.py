@@ -68,7 +68,7 @@ def test_windows_walk_back_from_the_test_period_and_each_fit_ends_where_its_wind
     assert all(fit.learnt_until == fit.data.split.test.begins for fit in fits)
     learnt = [fit.positives for fit in fits]
     assert learnt == sorted(learnt, reverse=True)
-    assert data.reported_from == fits[-1].data.split.test.begins
+    assert data.tested[-1].split.test.begins == fits[-1].data.split.test.begins
 
 
 def test_a_fit_of_an_earlier_date_is_the_one_that_would_have_been_deployed_then(world, made):
