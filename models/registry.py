@@ -38,8 +38,7 @@ REFUSAL_CODES = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
 MAX_RETRIES, TIMEOUT_SECONDS = 2, 30
 """Retries of a call to an unavailable server and its timeout, unless the environment sets others. MLflow's defaults take minutes."""
 ADDRESS_VARIABLES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
-MAX_DESCRIPTION_CHARACTERS = 5000
-"""Maximum length of the description of a version in MLflow's tables, at least on PostgreSQL."""
+MAX_DESCRIPTION_CHARACTERS = 5000  # of a version in MLflow's tables, at least on PostgreSQL
 REST_ELSEWHERE = "\n\nThe rest is on the page report.html of the training run."
 MAX_LISTED_RUNS = 20
 

@@ -11,12 +11,10 @@ import numpy as np
 from models.arrays import Bools, Floats, Ints
 from models.calibration import INTERCEPT_RANGE, SHIFT_RANGE, SLOPE_RANGE, Calibration, CalibrationLevel
 
-MIN_SLOPE_POSITIVES = 20
-"""Minimum number of positives. With fewer, the slope stays 1 and the channels share one intercept."""
+MIN_SLOPE_POSITIVES = 20  # with fewer positives the slope stays 1, and the channels share one intercept
 SLOPE_PRIOR_SD = 0.1
 """Standard deviation of the logarithm of the slope around 0; narrow, because selected finds show too low a slope."""
-CHANNEL_PRIOR_SD = 0.5
-"""Standard deviation of a channel's intercept around the pooled one before any data are seen, in log-odds."""
+CHANNEL_PRIOR_SD = 0.5  # standard deviation of a channel's intercept around the pooled one, in log-odds
 TOLERANCE, TAIL = 1e-10, 0.025
 SHIFT_PRIOR_SD = 1.5
 """Standard deviation of the shift before any random inspection, in log-odds: two in three within a factor of 4.5."""

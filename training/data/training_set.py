@@ -125,8 +125,7 @@ def compute_effective_sample_size(weight: Floats) -> float:
     return float(weight.sum()) ** 2 / squares if squares else 0.0
 
 
-SEED_OFFSET = 1_000_003
-"""Keeps the draw of traffic apart from the baseline with the random order of the same seed."""
+SEED_OFFSET = 1_000_003  # keeps the draw of traffic apart from the random order of the same seed
 
 
 class TrafficSample(NamedTuple):

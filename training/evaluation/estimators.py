@@ -25,8 +25,7 @@ from training.evaluation.traffic import (
 MAX_MULTIPLE = 2.0
 UNSEEN_SHARE = 1 / 6
 """Share of the positives that no find stands for, measured in simulated worlds; it may be anything from none to twice as many."""
-AVERAGED_SHARES = (0.002, 0.05)
-"""Capacities over which `recall_averaged` averages recall, in equal steps of the logarithm."""
+AVERAGED_SHARES = (0.002, 0.05)  # capacities of `recall_averaged`, in equal steps of the logarithm
 CHANCE = {"roc_auc": 0.5, "average_precision": 0.0, "recall_averaged": 0.048 / float(np.log(25))}
 
 SHARE_ENDS, GAIN_ENDS = (0.0, 1.0), (-0.5, 0.5)

@@ -14,8 +14,7 @@ from training.config import EvaluationConfig
 SLICES = {"channel": "channel", "service": "service", "departure": "departure_country"}
 SLICES |= {"office": "office", "consignee": "consignee"}
 """Kinds of slices, and the columns that hold them."""
-SHARES = {"0.1pct": 0.001, "1pct": 0.01, "5pct": 0.05, "10pct": 0.1}
-"""Capacities by name: shares of all traffic."""
+SHARES = {"0.1pct": 0.001, "1pct": 0.01, "5pct": 0.05, "10pct": 0.1}  # capacities, as shares of all traffic
 AT_CAPACITY = "capacity"  # the daily capacity of each office, in addition to the `SHARES`
 
 

@@ -93,8 +93,7 @@ MAX_CALIBRATION_FACTOR = 3.0
 MIN_SLICE_POSITIVES = 10  # minimum positives of a slice that is evaluated separately
 MAX_SLICE_DROP = 0.2
 """Maximum distance of a slice's entire ROC area interval below the lower end of all traffic; 0.5 is always the minimum."""
-MAX_SLICE_LOSS = 0.05
-"""Maximum loss of a slice's ROC area compared with the champion, for the entire interval."""
+MAX_SLICE_LOSS = 0.05  # maximum loss of a slice's ROC area against the champion, for the entire interval
 
 ScoreKind = Literal["final", "evaluation", "decisions", "stored scores", "refitted recipe"]
 SOURCE_TEXTS: dict[ScoreKind, str] = {

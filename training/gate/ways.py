@@ -19,8 +19,7 @@ VOUCHING = "then its training is repeated, and the record names its configuratio
 """What the tables of the training run do for a champion whose record names no configuration."""
 REPEAT = "Give the tables that it was trained on, to repeat the training: if both fits are equal byte for byte, this is a routine refit."
 POWER = 0.842  # quantile of the normal distribution of a chance of 80 %
-TARGET_DIFFERENCE = 0.05
-"""Difference of the primary measure that should show with a chance of 80 %: five percentage points."""
+TARGET_DIFFERENCE = 0.05  # difference of the primary measure that should show with a chance of 80 %
 MAX_WAIT_WEEKS = 13  # longest wait that is proposed: a quarter of a year (a choice)
 INVESTIGATE, RETRAIN = "investigate data", "retrain"
 """Verdicts of `training.monitoring` that speak against a refit, and for it."""

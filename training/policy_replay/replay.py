@@ -34,8 +34,7 @@ from training.policy_replay.observed_history import (
 from training.policy_replay.policies import Policy, SelectionContext, check_choices
 from training.simulation.inspection_outcomes import InspectionChoice
 
-SCREENING_SEED_OFFSET = 1_000_003
-"""Added to the seed, so that the random selections for X-ray and for inspection are independent."""
+SCREENING_SEED_OFFSET = 1_000_003  # added to the seed, for draws that are independent of inspections
 Trainer = Callable[[ObservedState, TrainConfig, Target], tuple[FittedParameters, RiskModel]]
 
 

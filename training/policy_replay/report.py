@@ -16,8 +16,7 @@ from training.reporting.mlflow_tracking import RunRecord
 from training.reporting.tables import RunTable
 
 PAGE = "replay.html"
-WEEKLY_METRICS = ("found", "found_so_far", "hit_rate")
-"""Columns of the weeks that are logged as charts, as means over the seeds."""
+WEEKLY_METRICS = ("found", "found_so_far", "hit_rate")  # of the weeks: logged as means over the seeds
 LINE_STYLES: dict[str, tuple[str, Any]] = {
     "oracle": (charts.INK, (0, (1, 1.5))),
     "greedy": (charts.ORANGE, "-"),

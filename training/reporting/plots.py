@@ -25,8 +25,7 @@ FAIRNESS = "fairness_"
 """Beginning of the names of the charts of the burden of groups; the rest is the column of the measure."""
 MIN_SHOWN = 1e-6  # scores and rates below this are drawn at this value, on the edge of the logarithmic axes
 MAX_POINTS = 160  # rows of the beeswarm; more make the page heavy
-MAX_POINT_HEIGHT = 0.4
-"""Largest distance of a point of the beeswarm from the middle of its row; rows are 1 apart."""
+MAX_POINT_HEIGHT = 0.4  # largest distance of a point of the beeswarm from its row; rows are 1 apart
 MAX_FEW_VALUES, MAX_TICKS = 6, 3
 """With at most so many values of a feature its dependence is drawn without a line; ticks of that chart."""
 TICK_CHARACTERS = 24  # characters for which the axis of that chart has room, with blanks between its ticks

@@ -25,8 +25,7 @@ from training.runs.train import TrainingResult
 
 TOP_EXAMPLES = 8
 MAX_REASONS = 3
-EXPLAINED_ROWS = 400
-"""Rows whose contributions give the importance of features: the highest scores and as many of all traffic."""
+EXPLAINED_ROWS = 400  # rows for the importance of features: the highest scores, and as many of all traffic
 SHOWN_FEATURES = 10
 MAX_GRID_VALUES = 13
 MIN_PROBABILITY = 1e-9

@@ -35,8 +35,7 @@ from training.runs.task import TrainingTask, require_outcomes
 from training.runs.train import TrainingResult, train_model
 
 EXAMPLE = Path(__file__).with_name("input_example.json")
-ACTION_TAG = "recommendation"
-"""Tag of a training run or comparison: what the latest report of the gate recommends."""
+ACTION_TAG = "recommendation"  # tag of a run: what the latest report of the gate recommends
 STUDY_MEASURES = ("worth", "recall_at_1pct")
 
 

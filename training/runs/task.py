@@ -22,8 +22,7 @@ from training.fitting.diagnostics import DiagnosticsOptions
 
 MAX_QUIET_DAYS = 31  # days without any event between the tables and the date of a training
 MAX_POSITIVE_SHARE = 0.5
-MIN_CHECKED_RESULTS = 50
-"""Results from which the share of positives is checked; fewer may be positive by chance."""
+MIN_CHECKED_RESULTS = 50  # results from which on the share of positives is checked; fewer may be chance
 
 
 @dataclass(frozen=True, repr=False)
