@@ -65,7 +65,7 @@ class KeptFeatures:
 
 
 class ObservedHistory:
-    """Knowledge of one office; identifier and seed alone decide of which share of arrivals (`background`) it keeps the features."""
+    """Knowledge of one office, with the features of a share of arrivals (`background`) that identifier and seed alone decide."""
 
     def __init__(self, config: FeatureConfig, *, background: float, seed: int) -> None:
         self._config, self._background, self._seed = config, background, seed

@@ -116,11 +116,7 @@ def run_training(
 def write_review(
     registry: Registry, version: ModelVersion, report: GateReport, comparison: str | None = None
 ) -> None:
-    """Replace what is said of a version by a report of the gate: on its page, in its run, and in its comparison.
-
-    A promoted version keeps its records and the report of its first promotion. The page of a run is that of its first version. A new
-    `comparison` has the report even if it rests on an earlier one, which is signed.
-    """
+    """Replace what is said of a version by a report of the gate: on its page, in its run, and in its comparison."""
     action, training = report.recommendation.action, version.run_id
     records = [each.record for each in registry.list_signed_records(version.name)]
     own = [record for record in records if record.version == version.number]
@@ -128,12 +124,14 @@ def write_review(
     address = build_addresses(registry.tracking_uri, training)["run"]
     # All runs are in one experiment.
     links = {"The comparison in MLflow": address.replace(training, compared)} if compared else {}
+    # A new comparison has the report even if it rests on an earlier one, which is signed.
     for run_id in filter(None, {report.comparison_run, comparison}):
         _write_report(registry, run_id, COMPARISON_FILE, report, {"The training run in MLflow": address})
     said, verdict = (own[-1].to_markdown(own[:-1]), "promoted") if own else (report.to_markdown(), action)
     registry.write_description(version, _describe(registry, training, said, links), verdict)
     versions = registry.client.search_model_versions(f"run_id='{training}'")
     is_first = all(int(each.version) >= int(version.number) for each in versions)
+    # A run keeps the report of its first version, and of the first promotion.
     if report.recommendation.way == "goes back" or len(own) > (action == "promoted") or not is_first:
         return
     _write_report(registry, training, REPORT_FILE, report, links)

@@ -27,11 +27,7 @@ BLOCK_DIGITS = 3  # digits that vary within a block of phone numbers bought toge
 
 
 class SimulatedParties:
-    """Parties of a world; one row each, and new rows as they are added.
-
-    `kind`, `country`, `born`, `opened` (the account) are positions and days from the start of the world, `leaning` is the tendency to
-    other prohibited goods with mean 1. `traits` are drawn, since what a row gives would depend on the parties added before.
-    """
+    """Parties of a world; one row each, and new rows as they are added."""
 
     def __init__(self, world: SimulationParameters) -> None:
         self._world, self._entities, self._hard = world, world.entities, world.hard
@@ -42,7 +38,9 @@ class SimulatedParties:
         self._cultures = tuple(world.people.cultures[place.culture] for place in self._places)
         self.size = 0
         self._texts = {name: np.empty(0, dtype=object) for name in TEXT_COLUMNS}
+        # Positions, and days from the start of the world on which it began and opened its account.
         self.kind, self.country, self.born, self.opened = (np.empty(0, dtype=np.int64) for _ in range(4))
+        # The tendency to other prohibited goods, with mean 1, and lasting numbers that depend on no other party.
         self.leaning, self.traits = np.empty(0), np.empty((0, len(TRAITS)))
         self._first_spellings: dict[int, tuple[str, str]] = {}
         self._buildings = [self._found_building(number) for number in range(self._hard.addresses.buildings)]
