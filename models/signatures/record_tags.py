@@ -30,10 +30,9 @@ def get_signatures_tag(record: PromotionRecord) -> str:
 def build_signature_tags(signed: SignedRecord) -> dict[str, str]:
     """Build the tags of the signatures of a record."""
     beginning = get_signatures_tag(signed.record)
-    names = [f"{beginning}{each.keyid[:HASH_DIGITS]}" for each in signed.signatures]
     return {
-        name: msgspec.json.encode([each]).decode()
-        for name, each in zip(names, signed.signatures, strict=True)
+        f"{beginning}{each.keyid[:HASH_DIGITS]}": msgspec.json.encode([each]).decode()
+        for each in signed.signatures
     }
 
 
