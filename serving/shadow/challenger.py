@@ -23,12 +23,7 @@ from serving.deployment.releases import find_release_folder, read_release
 from serving.encryption.vault import Vault
 from serving.event_log.log import check_vault
 from serving.event_log.reader import LogReader, Progress
-from serving.maintenance.recomputation import (
-    BundleGroup,
-    DecisionFilter,
-    LoggedHistory,
-    Recomputation,
-)
+from serving.maintenance.recomputation import BundleGroup, DecisionFilter, LoggedHistory, Recomputation
 from serving.process.settings import Settings
 from serving.scoring.loaded_model import ScoringMethod, verify_bundle
 

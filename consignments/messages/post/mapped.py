@@ -44,20 +44,8 @@ from consignments.messages.parsed import Declaration, MessageContext, Parsed, Pu
 from consignments.messages.post.csv_rows import read_rows
 from consignments.messages.post.declared_parts import RESPONSE_MARKS, DeclaredPart, find_s10_texts, get_finder
 from consignments.messages.post.edifact import find_message_type, looks_like_edifact, read_interchange
-from consignments.messages.post.mapping import (
-    COLUMNS,
-    LITERAL,
-    POUNDS_AND_OUNCES,
-    MessageMapping,
-    Source,
-)
-from consignments.messages.post.unread import (
-    MAX_NAMED,
-    Leaf,
-    build_unread_doubt,
-    list_leaves,
-    select_lost,
-)
+from consignments.messages.post.mapping import COLUMNS, LITERAL, POUNDS_AND_OUNCES, MessageMapping, Source
+from consignments.messages.post.unread import MAX_NAMED, Leaf, build_unread_doubt, list_leaves, select_lost
 from consignments.records import Consignment, get_fields
 
 S9_FORM = re.compile(r"([A-Z]{6})([A-Z]{6})([A-Z])([A-Z]{2})([0-9A-Z]{14})", re.ASCII)

@@ -14,13 +14,7 @@ from consignments.goods.hs_headings import has_heading
 from consignments.identifiers import parse_awb, parse_s10
 from consignments.messages.content.paths import PathTrace
 from consignments.messages.content.trees import TEXT, Node, walk_nodes
-from consignments.messages.content.values import (
-    Doubts,
-    clean_text,
-    get_unit_factor,
-    parse_number,
-    parse_time,
-)
+from consignments.messages.content.values import Doubts, clean_text, get_unit_factor, parse_number, parse_time
 from consignments.messages.post.element_names import index_columns, read_place
 from consignments.messages.post.mapping import MessageMapping
 
