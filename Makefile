@@ -5,6 +5,8 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 # Tests run in so many processes, each file in one of them, and all that share a training run.
 WORKERS ?= 2
+# Python compiles what it imports once, and not in each process, also where the environment forbids it to write byte code.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: install demo operation test slow contract clients postgres postgres-short chaos bounds check format size reference bench scale soak clean wheel operate pages
 
