@@ -17,13 +17,7 @@ from features.batch import BATCH_KEY, Progress, Tables
 from features.history.pseudonyms import Pseudonyms
 from features.streams import FeatureInputs
 from models.arrays import Bools, Floats, Ints
-from models.batch_scoring import (
-    ScoreColumns,
-    ScoredFeatures,
-    describe_consignments,
-    score_features,
-    score_table,
-)
+from models.batch_scoring import ScoreColumns, describe_consignments, score_features, score_table
 from models.bundle import Bundle
 from models.formats import format_count
 from models.registry import ModelVersion
@@ -63,21 +57,11 @@ class FitScores:
         """The kind of fit, and the time from which it learnt nothing."""
         return ScoreSource.from_fit(self.fit)
 
-    def select_scored(self, ids: pd.Series) -> Bools:
-        """Select the consignments that it can score: all."""
-        return np.ones(len(ids), dtype=bool)
-
     def compute(
         self, inputs: FeatureInputs, sample: TrafficSample, progress: Progress | None = None
     ) -> Floats:
         """Compute the scores of the kept consignments."""
-        return self.compute_features(inputs, sample, progress).score
-
-    def compute_features(
-        self, inputs: FeatureInputs, sample: TrafficSample, progress: Progress | None = None
-    ) -> ScoredFeatures:
-        """Compute the features and scores of the kept consignments."""
-        return score_features(self.fit, inputs, sample.mark(sample.rows), progress)
+        return score_features(self.fit, inputs, sample.mark(sample.rows), progress).score
 
     def list_reasons(self, inputs: FeatureInputs, sample: TrafficSample, at: Ints) -> list[str]:
         """List the reasons of some of the kept consignments, as JSON."""
@@ -287,7 +271,9 @@ def compare(
     ends = compared.window.ends or find_settled_end(outcomes)
     ids, received = order["consignment_id"], get_time_column_us(order, "received_at")
     young = 0 if compared.window.ends else int(ArrivalWindow(ends).select(received).sum())
-    inside = ArrivalWindow(begins, ends).select(received) & a.select_scored(ids)
+    inside = ArrivalWindow(begins, ends).select(received)
+    if isinstance(a, LoggedScores):
+        inside &= a.select_scored(ids)
     inside &= select_counted_consignments(order, outcomes, ends)
     labels = get_labels_as_of(ids, outcomes, known_by, target)
     if not (labels.known & inside).any():
@@ -302,7 +288,7 @@ def compare(
     always = inside & (labels.chosen if truth is None else labels.chosen | truth.positive)
     sample = sample_traffic(ids, always, [inside], config.traffic_rows, seed=1)
     other_score = a.compute(inputs, sample, progress)
-    X, spec, score = b.compute_features(inputs, sample, progress)
+    X, spec, score = score_features(b.fit, inputs, sample.mark(sample.rows), progress)
     scores = [other_score, score]
     table = TableHash()
     rows = read_kept_rows(inputs.consignments, b.fit.config, sample.rows, table)
