@@ -16,7 +16,7 @@ from consignments.timestamps import US_PER_DAY, get_time_column_us
 from features.batch import BATCH_KEY, Progress, Tables
 from features.history.pseudonyms import Pseudonyms
 from features.streams import FeatureInputs
-from models.arrays import Bools, Floats, Ints
+from models.arrays import Floats, Ints
 from models.batch_scoring import ScoreColumns, describe_consignments, score_features, score_table
 from models.bundle import Bundle
 from models.formats import format_count
@@ -112,10 +112,6 @@ class LoggedScores:
         """The earliest arrival that the version decided on."""
         first: datetime = self.frame["received_at"].min().to_pydatetime()
         return first
-
-    def select_scored(self, ids: pd.Series) -> Bools:
-        """Select the consignments that have a decision."""
-        return self.frame["score"].reindex(ids).notna().to_numpy(bool)
 
     def compute(self, inputs: FeatureInputs, sample: TrafficSample, _: Progress | None = None) -> Floats:
         """Return the scores of the kept consignments."""
@@ -273,7 +269,7 @@ def compare(
     young = 0 if compared.window.ends else int(ArrivalWindow(ends).select(received).sum())
     inside = ArrivalWindow(begins, ends).select(received)
     if isinstance(a, LoggedScores):
-        inside &= a.select_scored(ids)
+        inside &= a.frame["score"].reindex(ids).notna().to_numpy(bool)
     inside &= select_counted_consignments(order, outcomes, ends)
     labels = get_labels_as_of(ids, outcomes, known_by, target)
     if not (labels.known & inside).any():
