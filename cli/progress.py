@@ -12,11 +12,9 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, int, int], None]
 """It receives the name of a phase, how much of it is done, and its total."""
-PROGRESS_DELAY_SECONDS = 2.0
-"""Work that takes longer shows its progress."""
+PROGRESS_DELAY_SECONDS = 2.0  # work that takes longer shows its progress
 REFRESH_SECONDS = 1.0
-LINE_SECONDS = 60.0
-"""Time between two lines of one phase."""
+LINE_SECONDS = 60.0  # time between two lines of one phase
 BAR_FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}]"
 """Without a speed: rows, trees and trials have different units."""
 

@@ -3,8 +3,7 @@
 from importlib.util import find_spec
 from pathlib import Path
 
-HOME = Path(__file__).resolve().parent.parent
-"""Folder with all packages of npsrisk."""
+HOME = Path(__file__).resolve().parent.parent  # folder with all packages of npsrisk
 
 
 def refuse_hidden_packages(*names: str) -> None:

@@ -8,8 +8,7 @@ from consignments.goods.descriptions import normalize_words
 
 OTHER_CODES = {"UK": "GB", "EL": "GR", "XI": "GB"}
 """Two letters that the EU or senders use in place of those of ISO 3166-1; XI is Northern Ireland."""
-WITHDRAWN_CODES = ("AN",)
-"""Codes that older data contain: the Netherlands Antilles, until 2010."""
+WITHDRAWN_CODES = ("AN",)  # codes that older data contain: the Netherlands Antilles, until 2010
 MAX_NAME_LENGTH = 100
 
 

@@ -25,8 +25,7 @@ COUNTRIES = frozenset(load_countries().values())
 """ISO 3166-1 alpha-2, with AN (Netherlands Antilles, until 2010) and XK (Kosovo, as the Universal Postal Union uses it)."""
 CURRENCIES = frozenset(files("consignments").joinpath("currencies.txt").read_text(encoding="utf-8").split())
 """ISO 4217: currencies in which goods are declared, and those withdrawn since 2014."""
-FIRST_YEAR, LAST_YEAR = 1990, 2100
-"""Years of a time; advance data of earlier years do not exist."""
+FIRST_YEAR, LAST_YEAR = 1990, 2100  # years of a time; advance data of earlier years do not exist
 COUNTRY_CONVERTED, NO_COUNTRY = "the country was read as its code", "the country is not known"
 NO_CURRENCY = "the currency is no code of ISO 4217"
 NO_WAYBILL = "the number of the air waybill is missing: three digits of the airline and eight more"

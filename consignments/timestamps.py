@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import pandas as pd
 
-NO_TIME = -(2**63)
-"""A missing timestamp: the smallest int64, which pandas and numpy use too."""
+NO_TIME = -(2**63)  # a missing timestamp: the smallest int64, which pandas and numpy use too
 US_PER_DAY = 86_400_000_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)

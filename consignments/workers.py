@@ -16,8 +16,7 @@ from consignments.errors import ServiceFault
 
 MIN_PARALLEL_ROWS = 30_000
 """Minimum number of rows for which other processes are started. Fewer rows are faster in one process."""
-CHUNKS_AHEAD = 2
-"""Number of chunks per process that are read ahead."""
+CHUNKS_AHEAD = 2  # number of chunks per process that are read ahead
 PARENT_CHECK_SECONDS = 1.0
 A = TypeVar("A")
 B = TypeVar("B")

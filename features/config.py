@@ -7,8 +7,7 @@ import msgspec
 from consignments.errors import BadSetting
 from consignments.records import Consignment, about, create_consignment_type, get_fields
 
-UNKEYED_COLUMNS = frozenset(("description",))
-"""Columns of the record that no history key can have."""
+UNKEYED_COLUMNS = frozenset(("description",))  # columns of the record that no history key can have
 
 
 class ExtraColumns(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -41,8 +41,7 @@ _KIND_WORDS = FIRM_WORDS | frozenset(_LISTS["firm"].split()) | CHEMICAL_WORDS | 
 MIN_SLIP_LETTERS = 7
 """A word of a firm of so many letters is known with a slip. Shorter ones are like names of people."""
 
-MIN_WORD_LETTERS = 6
-"""The same for a firm whose name is only compared with that of others (`resembles_firm`)."""
+MIN_WORD_LETTERS = 6  # the same for a firm whose name is only compared with that of others (`resembles_firm`)
 
 
 def list_slips(word: str) -> set[str]:

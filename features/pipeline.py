@@ -28,8 +28,7 @@ from features.route import ROUTE_FEATURES, compute_route_values
 from features.spec import Spec
 from features.value import VALUE_FEATURES, ValueFeatures
 
-BLOCK_ROWS = 64
-"""Consignments that are described together."""
+BLOCK_ROWS = 64  # consignments that are described together
 NO_SEQUENCES: Iterable[None] = repeat(None)
 """Sequence numbers of consignments without a log: the latest version of each alert counts."""
 Rows = NDArray[np.float32]

@@ -12,8 +12,7 @@ import msgspec
 
 from consignments.errors import BundleRefused, UnknownName
 
-THEMES = ("finds", "links", "goods", "value", "parties", "route", "missing")
-"""The themes of reasons."""
+THEMES = ("finds", "links", "goods", "value", "parties", "route", "missing")  # the themes of reasons
 FEATURES_VERSION = 5
 """Version of the definitions of features. Increase it if a feature of the same name gets other values."""
 

@@ -12,8 +12,7 @@ from typing import Any
 
 from features.spec import Feature
 
-MAX_FLOAT32 = 3.4028e38
-"""Largest finite float32, the type of feature rows."""
+MAX_FLOAT32 = 3.4028e38  # largest finite float32, the type of feature rows
 SIDES = ("sender", "consignee")
 
 

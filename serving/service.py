@@ -40,10 +40,8 @@ from serving.state.state import State
 from serving.telemetry.metrics import Metrics
 
 POLL_SECONDS = 1.0
-HISTORY_WARNING_SHARE = 0.9
-"""Share of the maximum number of history keys at which the service warns."""
-CLOCK_WARNING_SECONDS = 1.0
-"""Seconds that the system clock may be behind before the service warns."""
+HISTORY_WARNING_SHARE = 0.9  # share of the maximum number of history keys at which the service warns
+CLOCK_WARNING_SECONDS = 1.0  # seconds that the system clock may be behind before the service warns
 CERTIFICATE_WARNING = timedelta(days=14)
 FAILURE_MEMORY_SECONDS = 60.0
 """A failed write counts as a fault of the log for this time. If a disk is nearly full, some later writes succeed."""

@@ -17,10 +17,8 @@ from serving.event_log.log import EventLog
 from serving.process.clock import read_elapsed_seconds
 from serving.process.logging import describe_failure, logger
 
-RENEW_SECONDS = 1.0
-"""Seconds between the signs of life of an active service."""
-WAIT_SECONDS = 0.2
-"""Seconds between two looks of a waiting service at the lock."""
+RENEW_SECONDS = 1.0  # seconds between the signs of life of an active service
+WAIT_SECONDS = 0.2  # seconds between two looks of a waiting service at the lock
 
 
 class SilenceTimer:

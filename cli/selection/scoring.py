@@ -20,8 +20,7 @@ from models.formats import format_count, format_number
 if TYPE_CHECKING:
     from features.streams import FeatureInputs
 
-EXPLORE = 0.05
-"""Share of the capacity for random inspections if --explore is not given."""
+EXPLORE = 0.05  # share of the capacity for random inspections if --explore is not given
 
 
 @verb

@@ -143,8 +143,7 @@ def build_schema() -> dict[str, Any]:
 
 
 MAX_VALIDITY = timedelta(days=400)
-CLOCK_TOLERANCE = timedelta(minutes=5)
-"""Tolerance for clocks of partners that are ahead."""
+CLOCK_TOLERANCE = timedelta(minutes=5)  # tolerance for clocks of partners that are ahead
 
 
 def check_message(message: AnyMessage, now: datetime) -> None:

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from consignments.errors import FileFault, name_file
 
-HIDDEN = (".", "_")
-"""First characters of the names of files and folders that hold no rows."""
+HIDDEN = (".", "_")  # first characters of the names of files and folders that hold no rows
 
 
 def list_table_files(folder: Path) -> list[Path]:

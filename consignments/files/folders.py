@@ -10,8 +10,7 @@ from shutil import rmtree
 from consignments.errors import BadInput, explain_failure
 from consignments.files.whole_files import PRIVATE_FOLDER_MODE, flush_folder
 
-PART_SUFFIX = ".part"
-"""Suffix of the draft of a folder, as of a file (`consignments.files.whole_files`)."""
+PART_SUFFIX = ".part"  # suffix of the draft of a folder, as of a file (`consignments.files.whole_files`)
 WRITE_TODO = "check free space and permissions, and run it again"
 
 

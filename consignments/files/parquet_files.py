@@ -21,14 +21,11 @@ from consignments.files.raw_tables import READABLE_FORMATS, TablePart, refuse_ba
 from consignments.timestamps import to_datetime
 
 PARQUET_SUFFIX = ".parquet"
-PARQUET_BUFFER_BYTES = 1 << 20
-"""Bytes of a Parquet column read at a time."""
-READ_ROWS = 20_000
-"""Rows of a whole table read at a time."""
+PARQUET_BUFFER_BYTES = 1 << 20  # bytes of a Parquet column read at a time
+READ_ROWS = 20_000  # rows of a whole table read at a time
 MAX_TEXT_BYTES = 100_000
 """Maximum length of one text in a dictionary of a Parquet file; a chunk of 10,000 rows then has at most a gigabyte of it."""
-MAX_TABLE_BYTES = 1 << 33
-"""Maximum size in memory of a Parquet table that is read whole."""
+MAX_TABLE_BYTES = 1 << 33  # maximum size in memory of a Parquet table that is read whole
 MAX_EXPANSION = 1_000
 MIN_EXPANDED_BYTES = 1 << 29
 """A Parquet table that expands by more than this factor, to more than these bytes, repeats long texts in every row."""

@@ -45,8 +45,7 @@ def _load_terms() -> frozenset[str]:
 
 
 MIN_WORD_LENGTH = 3
-CACHED_TEXTS = 8_192
-"""Texts of which the answer is remembered: goods repeat."""
+CACHED_TEXTS = 8_192  # texts of which the answer is remembered: goods repeat
 MAX_READ_CHARACTERS = 600
 """A longer text always names goods or is cut anyway; the bound keeps hostile texts cheap."""
 

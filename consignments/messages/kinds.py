@@ -41,8 +41,7 @@ class MessageKind(NamedTuple):
     mapping: MessageMapping | None = None
 
 
-LINKED = "ONE Record"
-"""The kind whose documents are read together, because their objects link to each other."""
+LINKED = "ONE Record"  # the kind whose documents are read together, because their objects link to each other
 WRAPPED_IMP = re.compile(r"UN[AB].{0,600}?(?:CIMF[A-Z]{2}|^[^\S\n]*F(?:WB|HL)/\d)", re.DOTALL | re.MULTILINE)
 """A Cargo-IMP message in an EDIFACT interchange."""
 

@@ -22,8 +22,7 @@ EXTRA_COLUMNS = tuple(_NAMES.split())
 """Columns beyond the record that messages may give; a table has those that are used."""
 
 GOODS_OUTSIDE = "goods stand outside of the declarations"
-MAX_NAMED = 5
-"""Identifiers that a fault names."""
+MAX_NAMED = 5  # identifiers that a fault names
 Purpose = Literal["create", "update", "delete"]
 Level = Literal["house", "direct", "master"]
 EventState = Literal[

@@ -33,8 +33,7 @@ NO_INDICATOR = (0.0, 0.0, nan, nan, 0.0)
 NO_MATCH = NO_PATTERN + NO_INDICATOR
 MIN_TIME = datetime.min.replace(tzinfo=UTC)
 ONE_DAY = timedelta(days=1)
-HALF_LIFE_DAYS = 30.0
-"""Days after which a match with an indicator counts half (assumed)."""
+HALF_LIFE_DAYS = 30.0  # days after which a match with an indicator counts half (assumed)
 
 log = logging.getLogger("npsrisk")
 

@@ -8,8 +8,7 @@ from datetime import UTC, datetime
 from consignments.records import Alert
 from features.alerts.patterns import AlertPattern, ComparedConsignment, Word
 
-GRAM_LETTERS = 3
-"""Number of first or last letters by which words with wildcards are looked up."""
+GRAM_LETTERS = 3  # number of first or last letters by which words with wildcards are looked up
 MAX_TIME = datetime.max.replace(tzinfo=UTC)
 
 

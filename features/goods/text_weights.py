@@ -12,8 +12,7 @@ from features.goods.tables import encode_text, load_goods_tables
 
 TEXT_FOLDS = 5
 """Number of folds of the training texts. Each fold is scored with the weights of the other folds."""
-PRIOR_TEXTS = 1.0
-"""Prior number of texts of every bucket in each class, which shrinks its weight."""
+PRIOR_TEXTS = 1.0  # prior number of texts of every bucket in each class, which shrinks its weight
 
 
 class BucketCounts(NamedTuple):

@@ -81,8 +81,7 @@ ROOM_BITS = 4
 MAX_ROOM = 9
 MAX_DAYS_WORDS = COUNTERS << MAX_ROOM
 MAX_EXACT_COUNTERPARTS = COUNTERPARTS_CAP - 1
-SCRATCH_BLOCK = 0
-"""Block into which a series without tiles is written before it is read."""
+SCRATCH_BLOCK = 0  # block into which a series without tiles is written before it is read
 NO_BLOCK = 0
 FIRST_BLOCK = COUNTERS
 
@@ -97,12 +96,10 @@ LOW_WORD, WORD_BITS = np.uint64(0xFFFFFFFF), np.uint64(32)
 # The state of the table: the used size of each store, and the heads of the lists of free blocks, by room.
 FORMAT, TODAY, HEADS_USED, DAYS_USED, OTHERS_USED, FREE_TILES = range(6)
 FREE_OTHERS = FREE_TILES + 2 * (MAX_ROOM + 1)
-FOUNDED = FREE_OTHERS + 4
-"""Position of the number of networks founded so far, for each side."""
+FOUNDED = FREE_OTHERS + 4  # position of the number of networks founded so far, for each side
 STATE_SIZE = FOUNDED + SIDE_COUNT
 
-PREFETCH_STEPS = 16
-"""Number of steps whose keys are looked up together."""
+PREFETCH_STEPS = 16  # number of steps whose keys are looked up together
 Steps = NDArray[Any]
 Keys = NDArray[np.uint64]
 Rows = NDArray[np.float32]

@@ -27,8 +27,7 @@ PRODUCT, PRODUCT_DIGITS = "hs_code[:6]", 6
 """Part of a key: the first digits of the HS code. No column has such a name."""
 Keys = NDArray[np.uint64]
 _PART_SEPARATOR = "\x1f"
-_POSITIVE_ZERO = 0.0
-"""Added to a number, it turns -0.0 into 0.0."""
+_POSITIVE_ZERO = 0.0  # added to a number, it turns -0.0 into 0.0
 _NUMBER = np.dtype("<u8")
 _DOORS = ("sender_door", "consignee_door")
 _FORMS = {name: place for place, name in enumerate((*NormalForms._fields[:8], "hs_code", PRODUCT, *_DOORS))}

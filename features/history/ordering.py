@@ -29,8 +29,7 @@ from consignments.timestamps import NO_TIME
 from features.history.states import NO_SEQUENCE
 
 Longs = NDArray[np.int64]
-Names = Any
-"""Identifiers: a sequence of str, or an Arrow array of large_string if there are many."""
+Names = Any  # identifiers: a sequence of str, or an Arrow array of large_string if there are many
 
 
 @dataclass(frozen=True)

@@ -38,8 +38,7 @@ SIDE_READINGS = _read_readings("side")
 NETWORK_SIDES = {f"{side}_network": side for side in SIDES}
 NETWORKS = tuple(NETWORK_SIDES)
 """The parties that share a house, phone, e-mail or account with a side, or with others who do."""
-EITHER = "either"
-"""The party with the higher value."""
+EITHER = "either"  # the party with the higher value
 
 
 def build_history_features(kinds: tuple[KeyKind, ...]) -> tuple[Feature, ...]:

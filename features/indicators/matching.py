@@ -14,8 +14,7 @@ from features.normalization.normal_forms import NormalForms
 from features.table import SIDES
 
 Entry = TypeVar("Entry")
-_Token = tuple[str, float, str]
-"""Kind and weight of an indicator, and the indicator."""
+_Token = tuple[str, float, str]  # kind and weight of an indicator, and the indicator
 CACHED_SIDE = "sender"
 log = logging.getLogger("npsrisk")
 

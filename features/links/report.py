@@ -22,8 +22,7 @@ from features.links.trace import (
 
 ReadConsignments = Callable[[NDArray[np.int64]], Sequence[Consignment]]
 """A function that reads the consignments of rows of a link table, in order. The rows are sorted and distinct."""
-MAX_OTHERS_IN_TEXT = 30
-"""Maximum number of linked consignments without a detection that the text lists."""
+MAX_OTHERS_IN_TEXT = 30  # maximum number of linked consignments without a detection that the text lists
 RESULT_TEXTS = {
     "nps": "NPS found",
     "controlled_drug": "controlled drug found",

@@ -15,10 +15,8 @@ LEGAL_FORMS = frozenset(_LISTS["legal_forms"].split())
 PERSONAL_NAME_WORDS = frozenset(_LISTS["personal"].split())
 LEGAL_FORM_PHRASES = tuple(_LISTS["legal_form_phrases"])
 BUSINESS_WORDS = LEGAL_FORMS | frozenset(_LISTS["trades"].split())
-FIRM_WORDS = BUSINESS_WORDS - PERSONAL_NAME_WORDS
-"""Words that show that a name is a firm's."""
-ENDING_FORMS = frozenset(_LISTS["ending"].split())
-"""Legal forms that show it at the end of a name only."""
+FIRM_WORDS = BUSINESS_WORDS - PERSONAL_NAME_WORDS  # words that show that a name is a firm's
+ENDING_FORMS = frozenset(_LISTS["ending"].split())  # legal forms that show it at the end of a name only
 NAME_WORDS = read_variants(_LISTS["variants"]) | dict.fromkeys([*LEGAL_FORMS, *_LISTS["omitted"].split()], "")
 _LEGAL_FORMS_IN_SCRIPTS = re.compile("|".join(map(re.escape, LEGAL_FORM_PHRASES)))
 _HONORIFICS_IN_SCRIPTS = re.compile(rf"(?:{'|'.join(_LISTS['honorifics'])})\s*$")

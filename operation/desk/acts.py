@@ -9,8 +9,7 @@ from serving.event_log.event_codec import Action, EventCodec, Proposal
 from serving.event_log.events import ArrivalEvent, Event
 from serving.state.consignment_states import rank_outcome
 
-PLAIN = EventCodec(None, Consignment, ())
-"""A codec without keys, for what is not encrypted."""
+PLAIN = EventCodec(None, Consignment, ())  # a codec without keys, for what is not encrypted
 REPEATED = ("status", "result", "substance", "substance_family", "quantity_g", "concealment", "inspected_at")
 """Fields of an outcome that are equal if its form was sent twice."""
 

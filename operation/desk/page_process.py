@@ -13,10 +13,8 @@ from serving.process.settings import Settings
 from serving.process.side_process import build_command
 
 COMMAND = build_command("operation.desk.worker")
-MAX_WAITING = 200
-"""Maximum number of pages that wait; further ones are refused."""
-PAGE_SECONDS = 60.0
-"""Maximum seconds for a page; then the process is ended and the page refused."""
+MAX_WAITING = 200  # maximum number of pages that wait; further ones are refused
+PAGE_SECONDS = 60.0  # maximum seconds for a page; then the process is ended and the page refused
 
 
 class PageProcess:

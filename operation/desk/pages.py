@@ -34,8 +34,7 @@ POLICY = (
 )
 """Only the service's own style sheet is loaded: no script, no style inside the page, nothing from elsewhere."""
 MAX_PERSON_CHARACTERS = 100
-SAME_SITE = (None, b"same-origin", b"none")
-"""Values of `Sec-Fetch-Site` with which a form may be sent."""
+SAME_SITE = (None, b"same-origin", b"none")  # values of `Sec-Fetch-Site` with which a form may be sent
 PREPARING = {"refresh": "2"}
 """Header of a page that is being prepared: the browser asks again after two seconds."""
 

@@ -10,12 +10,9 @@ from serving.process.clock import Clock
 
 COOKIE = "npsrisk_session"
 SESSION_SECONDS = 8 * 3600
-SIGN_IN_SECONDS = 3600
-"""Validity of the form to sign in."""
-SIGN_IN_MARK = "-"
-"""First character of the cookie of a person who has not signed in."""
-MAX_SESSIONS = 10_000
-"""Maximum number of sessions at a time; above it the oldest end."""
+SIGN_IN_SECONDS = 3600  # validity of the form to sign in
+SIGN_IN_MARK = "-"  # first character of the cookie of a person who has not signed in
+MAX_SESSIONS = 10_000  # maximum number of sessions at a time; above it the oldest end
 MAX_COOKIE_CHARACTERS = 100
 
 

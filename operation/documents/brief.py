@@ -39,8 +39,7 @@ LABEL_DELAY = timedelta(days=LABEL_DELAY_DAYS)
 """Results of later arrivals than this are not compared: detections become known later than other results."""
 MIN_BLIND_SHARE = 0.01
 """Share of the recent traffic from which on a part without a recent inspection is reported as blind."""
-MIN_QUALITY_CHANGE = 0.1
-"""Change of a fill rate that is reported."""
+MIN_QUALITY_CHANGE = 0.1  # change of a fill rate that is reported
 MIN_SOURCE_ROWS = 50
 MAX_FALSE_SHARE = 0.1
 """Expected share of false ones among the trends that are called new, rising or falling (Benjamini and Hochberg 1995)."""

@@ -38,15 +38,13 @@ from operation.inspections import (
 )
 from training.evaluation.estimate import Estimate
 
-MAX_NOT_PRESENTED = 0.1
-"""Share of the selected that may not be presented before a change is suggested."""
+MAX_NOT_PRESENTED = 0.1  # share of the selected that may not be presented before a change is suggested
 MIN_RANDOM = 30
 """Random inspections with a result from which on their rate says something about the rest of the traffic."""
 MIN_SELECTED = 20
 MIN_MATCHED = 10
 MAX_PENDING = 0.1
-MAX_BELOW_PLAN = 0.25
-"""Share of the planned selections that an office may lack before a change is suggested."""
+MAX_BELOW_PLAN = 0.25  # share of the planned selections that an office may lack before a change is suggested
 
 
 EXPECTATIONS = {

@@ -10,8 +10,7 @@ from operation.documents.tallies import Tally
 from training.reporting.charts import BLUE, GREY, ORANGE, Chart, set_rows, set_whole_numbers
 
 MAX_ROWS = 20
-MAX_PARTS = 12
-"""Parts of a dimension that the page of a debrief shows; the JSON has all."""
+MAX_PARTS = 12  # parts of a dimension that the page of a debrief shows; the JSON has all
 PARTS = {
     "office": "office",
     "channel": "channel",

@@ -18,8 +18,7 @@ from training.evaluation.traffic import index_office_days, select_at_capacity
 
 DIMENSIONS = ("office", "channel", "route", "week", "selected_by")
 RANK_NAMES = {None: "not scored", True: "ranked within capacity", False: "ranked low"}
-MIN_KNOWN = 5
-"""Known results from which on a part is compared with what was expected."""
+MIN_KNOWN = 5  # known results from which on a part is compared with what was expected
 REFERENCE_SELECTOR = "random"
 DIRECT_TRIALS = 1000
 """Trials up to which a distribution is built trial by trial; longer ones are joined from halves, in n log² n steps."""

@@ -22,8 +22,7 @@ from models.signatures.signed_message import (
 )
 from serving.process.settings import Settings
 
-MAX_FILES = 100_000
-"""Maximum number of messages that one call reads."""
+MAX_FILES = 100_000  # maximum number of messages that one call reads
 
 
 class Refused(NamedTuple):

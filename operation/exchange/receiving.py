@@ -19,8 +19,7 @@ from operation.exchange.folder import Refused
 
 API_KEY_VARIABLE = "NPSRISK_API_KEY"
 TIMEOUT_SECONDS = 30.0
-REFUSED_STATUSES = (400, 413, 422)
-"""Statuses that concern the message and not the service."""
+REFUSED_STATUSES = (400, 413, 422)  # statuses that concern the message and not the service
 
 
 class AlertTable:

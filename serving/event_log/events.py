@@ -26,10 +26,8 @@ Kind = Literal["decision", "arrival", ConsignmentKind, SharedKind, MaintenanceKi
 ARRIVAL_KINDS: tuple[Kind, ...] = ("decision", "arrival")
 CONTENT_KINDS: tuple[Kind, ...] = (*ARRIVAL_KINDS, "link")
 """Kinds of entries whose content a removal of old content empties."""
-IMPORTED_BY = "import"
-"""Replaces the name of the API key in entries of past data."""
-EMPTY = b""
-"""Replaces the fields of an entry whose content was removed."""
+IMPORTED_BY = "import"  # replaces the name of the API key in entries of past data
+EMPTY = b""  # replaces the fields of an entry whose content was removed
 NOT_READ = b"\xc1"
 """Replaces a column that was not read. No MessagePack begins with this byte, so decoding it by mistake fails."""
 
@@ -121,8 +119,7 @@ class MaintenanceEvent(LogEntry, frozen=True, gc=False):
 
 Event = ArrivalEvent | DecisionEvent | RecordEvent | SharedEvent | MaintenanceEvent
 """Any entry of the log, without the hashes of the chain."""
-Columns = tuple[Any, ...]
-"""The values of a row, in the order of `EventRow`."""
+Columns = tuple[Any, ...]  # the values of a row, in the order of `EventRow`
 TERM = Meta(extra={"term": True})
 """Marks a text that many entries share: the table has its number (`serving.event_log.terms`)."""
 

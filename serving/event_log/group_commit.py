@@ -25,12 +25,9 @@ from serving.process.logging import describe_failure, logger
 
 MAX_QUEUE_ENTRIES = 20_000
 """Maximum number of entries that are not yet durable; above it the service refuses requests, to bound its memory."""
-MAX_RESTING_ENTRIES = 128
-"""Number of entries from which on a group is written even if nobody waits for it."""
-MAX_RESTING_SECONDS = 0.05
-"""Maximum seconds until a group is written for which nobody waits."""
-STALL_SECONDS = 10.0
-"""Maximum seconds of one write; then waiting requests fail, and new ones are refused."""
+MAX_RESTING_ENTRIES = 128  # number of entries from which on a group is written even if nobody waits for it
+MAX_RESTING_SECONDS = 0.05  # maximum seconds until a group is written for which nobody waits
+STALL_SECONDS = 10.0  # maximum seconds of one write; then waiting requests fail, and new ones are refused
 
 
 class CommitGroup:

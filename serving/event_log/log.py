@@ -42,8 +42,7 @@ from serving.event_log.redactions import RebuiltKeys, Redaction, insert_row, rem
 from serving.event_log.terms import NewTerms, Terms
 from serving.process.clock import read_elapsed_seconds
 
-KEY_SEARCH_ENTRIES = 100_000
-"""Number of last entries searched for a missing sealing key when a log is opened."""
+KEY_SEARCH_ENTRIES = 100_000  # number of last entries searched for a missing sealing key when a log is opened
 
 
 class EventLog(LogReader):

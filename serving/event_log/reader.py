@@ -266,8 +266,7 @@ def _decided(from_us: int, until_us: int) -> Any:
     return IS_DECISION & (ENTRIES.c.at_us >= from_us) & (ENTRIES.c.at_us < until_us)
 
 
-IN_LIMIT = 500
-"""Values in one condition; every SQLite supports 999."""
+IN_LIMIT = 500  # values in one condition; every SQLite supports 999
 IS_ARRIVAL = sa.or_(*(ENTRIES.c.kind == kind for kind in ARRIVAL_KINDS))
 
 

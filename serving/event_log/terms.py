@@ -7,8 +7,7 @@ from serving.event_log.databases.tables import TERM_NAMES
 from serving.event_log.events import PLACES, Columns
 
 _PLACES = tuple(PLACES[name] for name in TERM_NAMES)
-NewTerms = list[tuple[int, str]]
-"""Numbers and texts that are not in the table yet."""
+NewTerms = list[tuple[int, str]]  # numbers and texts that are not in the table yet
 
 
 class Terms:

@@ -32,8 +32,7 @@ REQUEST_ID = b"x-request-id"
 REQUEST_ID_PATTERN = re.compile(rb"[A-Za-z0-9._:+/=@-]{1,100}")
 RETRY_SECONDS = 1
 CLOSE_HEADERS = {"connection": "close"}
-MAX_BLOCKING_BYTES = 65_536
-"""Maximum size of a response that is compressed in the thread of the event loop."""
+MAX_BLOCKING_BYTES = 65_536  # maximum size of a response that is compressed in the thread of the event loop
 _prefix, _numbers = secrets.token_hex(4).encode(), count(1)
 
 

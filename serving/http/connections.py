@@ -28,8 +28,7 @@ from serving.telemetry.metrics import Metrics
 HEAD_SECONDS = 10.0
 """Maximum seconds from the connection, or from the first byte of a request, to the end of the request's head."""
 MAX_HEAD_BYTES = 65_536
-FULL_HEAD_SECONDS = 2.0
-"""The same for a connection above a limit, which is closed after its first response."""
+FULL_HEAD_SECONDS = 2.0  # the same for a connection above a limit, which is closed after its first response
 LIVE_URL = b"/health/live"
 MAX_EXCESS = 100
 """Connections above a limit that are open at once: for a further one, which may ask this, the oldest is closed."""
@@ -270,8 +269,7 @@ def _describe_framing(error: httptools.HttpParserError, data: bytes) -> str:
     return f"Invalid HTTP request: {str(error).rstrip('.')}. Send HTTP/1.1 as RFC 9112 defines it."
 
 
-Headers = list[tuple[bytes, bytes]]
-"""Header fields in their order, with lower-case names."""
+Headers = list[tuple[bytes, bytes]]  # header fields in their order, with lower-case names
 HOST_FORM = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+;=%-]*|\[[0-9A-Fa-f:.]+\])(?::\d*)?")
 """Form of the header `Host`: `uri-host [ ":" port ]` of RFC 9112, section 3.2."""
 SINGLE_FIELDS = (

@@ -27,8 +27,7 @@ REFERENCE_TEMPLATE = "#/components/schemas/{name}"
 REQUEST_ID_HEADER, RETRY_HEADER = "X-Request-Id", "Retry-After"
 RETRY_STATUSES = (429, 503)
 FOLDER = Path(__file__).parent
-FRAME = (FOLDER / "openapi_frame.json").read_bytes()
-"""The document without what derives from the operations."""
+FRAME = (FOLDER / "openapi_frame.json").read_bytes()  # the document without what derives from the operations
 EXAMPLES: dict[str, Any] = msgspec.json.decode((FOLDER / "examples.json").read_bytes())
 """A record of each operation with a body, by the operation's name."""
 COMMON_ERROR_STATUSES = (401, 403, 429)

@@ -31,8 +31,7 @@ ACCEPT_PAUSE_SECONDS = 1.0
 """Pause after a connection could not be accepted, as when the machine has no more files."""
 SWITCH_INTERVAL_SECONDS = 0.001
 """Interpreter switch interval (Python's default: 5 ms): the log's writer thread waits that long before each statement."""
-STOP_SECONDS = 10
-"""Maximum seconds for unfinished requests after the service received a signal to stop."""
+STOP_SECONDS = 10  # maximum seconds for unfinished requests after the service received a signal to stop
 GC_NEW_OBJECTS = 5_000
 """New container objects before the garbage collector looks for cycles. With more, a collection takes longer than a batch."""
 

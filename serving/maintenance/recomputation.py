@@ -34,14 +34,12 @@ from serving.event_log.reader import LogReader
 from serving.scoring.loaded_model import ScoringMethod
 
 OUTCOME_KINDS: tuple[Kind, ...] = ("outcome", "alert", "cancellation")
-CHUNK_ARRIVALS = 4_096
-"""Number of arrivals recomputed together; it affects only the use of memory."""
+CHUNK_ARRIVALS = 4_096  # number of arrivals recomputed together; it affects only the use of memory
 EXCLUDED_FROM_ORDER = ("plain", "sealed", "features", "reasons")
 EXCLUDED_FROM_ROWS = ("reasons",)
 MISSING_SEQUENCE = -1
 UNREADABLE = "its fields do not match the columns of the model"
-ModelId = str
-"""`NAME/VERSION`."""
+ModelId = str  # `NAME/VERSION`
 Longs = NDArray[np.int64]
 
 

@@ -36,14 +36,11 @@ from serving.state.state import State
 
 MessageEntry = Version | MasterEntry
 EXCLUDED_FROM_VERSIONS = ("features", "reasons")
-MAX_LOOKUPS = 1_000
-"""Consignments whose states are looked up together."""
-MAX_ATTEMPTS = 10
-"""Readings of consignments that other requests change meanwhile."""
+MAX_LOOKUPS = 1_000  # consignments whose states are looked up together
+MAX_ATTEMPTS = 10  # readings of consignments that other requests change meanwhile
 MAX_BLOCKING = 64
 """Entries and known consignments that are linked at once; more of them are linked in a thread."""
-KEPT_MARKS = 16
-"""Marks of the last versions of a house that are kept."""
+KEPT_MARKS = 16  # marks of the last versions of a house that are kept
 COLUMNS = frozenset(each.name for each in structs.fields(Consignment))
 
 

@@ -12,8 +12,7 @@ from collections.abc import Callable
 from consignments.errors import ServiceFault
 from consignments.timestamps import US_PER_DAY
 
-Clock = Callable[[], int]
-"""Returns the time in microseconds since the epoch."""
+Clock = Callable[[], int]  # returns the time in microseconds since the epoch
 MAX_JUMP_US = 300_000_000
 """Maximum jump that the service follows. Clients' clocks may be ahead by as much."""
 MAX_START_GAP_US, MAX_START_BEHIND_US = 7 * US_PER_DAY, 3_600_000_000

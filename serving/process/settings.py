@@ -153,8 +153,7 @@ class Settings(BaseSettings):
             ) from error
 
 
-SETTINGS_VARIABLE = "NPSRISK_SETTINGS"
-"""Variable that names the settings file."""
+SETTINGS_VARIABLE = "NPSRISK_SETTINGS"  # variable that names the settings file
 SETTING_NAMES = tuple(str(field.alias) for field in Settings.model_fields.values())
 OTHER_NAMES = (SETTINGS_VARIABLE, "NPSRISK_API_KEY", "NPSRISK_KEY_PASSPHRASE", "NPSRISK_TEST_POSTGRES")
 """Names that are read elsewhere than in `Settings`."""

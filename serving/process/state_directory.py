@@ -11,8 +11,7 @@ from consignments.errors import ServiceFault, explain_failure
 from consignments.files.whole_files import PRIVATE_FOLDER_MODE, replace_file
 
 PRIVATE_UMASK = 0o077
-RESTORE_PART = ".restore.part"
-"""Folder in a state directory with what a restore has not yet put in place."""
+RESTORE_PART = ".restore.part"  # folder in a state directory with what a restore has not yet put in place
 
 
 @contextmanager

@@ -25,8 +25,7 @@ from serving.telemetry.metrics import Metrics
 Offices = frozenset[str]
 EXCLUDED_FROM_ENTRIES = ("sealed", "features", "reasons")
 LOOKUP_THREADS = 2
-MAX_WAIT_SECONDS = 10.0
-"""Maximum seconds that a request, or a chunk of a list, waits for its states."""
+MAX_WAIT_SECONDS = 10.0  # maximum seconds that a request, or a chunk of a list, waits for its states
 
 
 class ActiveModel:

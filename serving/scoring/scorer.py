@@ -78,8 +78,7 @@ class PendingConsignment(msgspec.Struct, frozen=True, gc=False):
     asked: ScoreRequest
 
 
-Judgement = tuple[DecisionEvent, list[Reason]]
-"""A decision that is not in the log yet, with its reasons."""
+Judgement = tuple[DecisionEvent, list[Reason]]  # a decision that is not in the log yet, with its reasons
 
 
 class Scorer:

@@ -26,10 +26,8 @@ from serving.event_log.reader import NOT_IN_HISTORY, LogReader
 from serving.state.history_keys import KeyReader
 from serving.state.identifier_index import KEPT_DAYS, IdentifierIndex, Tags, Words
 
-MAX_CACHED_STATES = 30_000
-"""Maximum number of states cached in memory, of about one kilobyte each."""
-NO_REASONS = b"\x90"
-"""An empty list in MessagePack."""
+MAX_CACHED_STATES = 30_000  # maximum number of states cached in memory, of about one kilobyte each
+NO_REASONS = b"\x90"  # an empty list in MessagePack
 ConsignmentEvents = Mapping[str, list[Event]]
 
 

@@ -41,8 +41,7 @@ from serving.process.state_directory import lock_state
 from serving.state.history_keys import KeyReader, build_key_reader
 
 LIST_NAME = "forgotten.jsonl"
-STEP_ENTRIES = 100_000
-"""Number of entries whose content is removed in one transaction."""
+STEP_ENTRIES = 100_000  # number of entries whose content is removed in one transaction
 EXCLUDED_FROM_REBUILT_KEYS = ("features", "reasons")
 
 
@@ -183,8 +182,7 @@ def _rebuild_keys(log: EventLog, step: Redaction, keys: KeyReader) -> list[Rebui
     ]
 
 
-MARGIN_DAYS = 2
-"""Additional days, because client clocks may be ahead and days begin at midnight."""
+MARGIN_DAYS = 2  # additional days, because client clocks may be ahead and days begin at midnight
 
 
 class RetentionResult(NamedTuple):

@@ -23,10 +23,8 @@ KEPT_DAYS = 366
 """Days that a consignment is known, equal to `features.history.kernels.REMEMBERED_DAYS` (a test checks this)."""
 DAY_BITS = 24
 TAG_BITS = 64 - DAY_BITS
-DAY_OFFSET = 1 << (DAY_BITS - 1)
-"""Offset that makes every day positive, so that a word in use is never 0."""
-FIRST_DAY = 1 - DAY_OFFSET
-"""A day before any date."""
+DAY_OFFSET = 1 << (DAY_BITS - 1)  # offset that makes every day positive, so that a word in use is never 0
+FIRST_DAY = 1 - DAY_OFFSET  # a day before any date
 DAY_MASK = (1 << DAY_BITS) - 1
 MIN_WORDS = 1 << 12
 MAX_LOAD_FACTOR = 0.75

@@ -23,8 +23,7 @@ from serving.event_log.reader import NOT_IN_HISTORY, LogReader
 from serving.state.identifier_index import Tags
 from serving.state.state import State
 
-DATED_KINDS: tuple[Kind, ...] = (*ARRIVAL_KINDS, "outcome")
-"""Kinds of entries that advance the latest day."""
+DATED_KINDS: tuple[Kind, ...] = (*ARRIVAL_KINDS, "outcome")  # kinds of entries that advance the latest day
 COLUMNS = ("sequence", "kind", "digest", "at_us", "kinds", "keys")
 CHUNK_ENTRIES = 100_000
 

@@ -46,8 +46,7 @@ FORMAT = 3
 KEPT_SNAPSHOTS = 2
 HEADROOM_DIVISOR = 64
 """A copy has room for 1/HEADROOM_DIVISOR more elements, because entries arrive while memory is allocated."""
-CHUNK_BYTES = 1 << 21
-"""Bytes written and flushed, or read, at a time."""
+CHUNK_BYTES = 1 << 21  # bytes written and flushed, or read, at a time
 REST_RATIO = 3.0
 """Pause after each chunk, in multiples of the chunk's time, so that processor and disk stay free for requests."""
 NAME_PATTERN = re.compile(r"(\d{16})-([0-9a-f]{64})\.state")
@@ -69,8 +68,7 @@ class SnapshotHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kinds: str
 
 
-ArrayHeader = tuple[str, str, tuple[int, ...]]
-"""Name, type and shape of an array in a snapshot."""
+ArrayHeader = tuple[str, str, tuple[int, ...]]  # name, type and shape of an array in a snapshot
 
 
 class Snapshots:

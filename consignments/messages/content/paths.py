@@ -18,8 +18,7 @@ from consignments.records import Consignment, Item, get_fields
 STEP = re.compile(r"\s*(?P<name>[^\[\]]*[^\[\]\s])\s*(?P<filters>(?:\[[^\[\]]*\])*)")
 FILTER = re.compile(r"\[([^\[\]]*)\]")
 CONDITION = re.compile(r"""\s*([^=]+?)\s*=\s*(["']?)(.*?)\2\s*""")
-OUTSIDE_FILTERS = r"(?![^\[\]]*\])"
-"""Stands behind a separator that is not inside a filter."""
+OUTSIDE_FILTERS = r"(?![^\[\]]*\])"  # stands behind a separator that is not inside a filter
 HERE = (".", "[*]", "[]")
 """Parts that stay where they are: each element of a list is a value of its own already."""
 MAX_PATH_LENGTH = 400

@@ -17,12 +17,9 @@ from consignments.messages.content.values import Doubts, clean_text, convert_wei
 OTHER_NAMES: dict[str, list[str]] = load_table("onerecord/keys")["names"]
 """What properties are called instead."""
 KEYWORDS = ("@id", "@type", "@value", "@graph", "@list", "@set", "@reverse")
-SOURCE = "@source"
-"""The key of the name of the document in which an object stands first."""
-LINK_KEYS = frozenset(("@id", "@type", SOURCE, TEXT))
-"""All that a link says."""
-MAX_OBJECTS = 2_000_000
-"""Objects that one run may link; a shipment has a few dozen."""
+SOURCE = "@source"  # the key of the name of the document in which an object stands first
+LINK_KEYS = frozenset(("@id", "@type", SOURCE, TEXT))  # all that a link says
+MAX_OBJECTS = 2_000_000  # objects that one run may link; a shipment has a few dozen
 MAX_IDENTIFIER_LENGTH = 2000
 MAX_COMPARED = 50
 PUNCTUATION = re.compile(r"[\s_\-]")

@@ -14,25 +14,21 @@ from consignments.messages.content.trees import TEXT, Node, refuse_large
 from consignments.messages.parsed import Ignored, MessageContext, Parsed, build_mapping_fault
 
 MAX_SEGMENTS = 400_000
-MAX_MESSAGE_PARTS = 200_000
-"""Components of one message; an item of 1,000 kinds of goods has some 30,000."""
+MAX_MESSAGE_PARTS = 200_000  # components of one message; an item of 1,000 kinds of goods has some 30,000
 MAX_PARTS = 200
 """Elements of a segment, and components of an element; ISO 9735 has no message with more than a few dozen."""
 START = re.compile(r"\s*(UNA.{6}\s*)?(UNB|UNG|UNH)(?=[^A-Za-z0-9])", re.DOTALL)
 TAG = re.compile(r"[A-Z]{3}", re.ASCII)
-ENVELOPE = ("UNB", "UNG", "UNE", "UNZ")
-"""Segments that stand outside of a message."""
+ENVELOPE = ("UNB", "UNG", "UNE", "UNZ")  # segments that stand outside of a message
 BLANK = "\r\n \t"
 FIRST_HELD = 0xFDD0
 """The first of the characters of Unicode that no text has: they hold the places of released separators."""
-NO_TEXT = dict.fromkeys((0, *range(FIRST_HELD, FIRST_HELD + 4)))
-"""Characters that are removed."""
+NO_TEXT = dict.fromkeys((0, *range(FIRST_HELD, FIRST_HELD + 4)))  # characters that are removed
 AGAIN = "fetch it again; nothing from there on was read"
 MESSAGE_TYPE = re.compile(r"UNH[^A-Za-z0-9][^+]{0,40}\+([A-Z0-9]{3,6})")
 DEFAULT_ADVICE = "UNA:+.? '"
 """The service string advice of level A: what parts components and elements, the release, and the end of a segment."""
-Segment = list[list[str]]
-"""Elements of components; the first component of the first element is the tag."""
+Segment = list[list[str]]  # elements of components; the first component of the first element is the tag
 
 
 def looks_like_edifact(head: bytes) -> bool:

@@ -15,8 +15,7 @@ PATTERNS = (
     "consignee_address",
 )  # fmt: skip
 PERSONAL_PATTERNS = frozenset(("sender_name", "sender_address", "consignee_name", "consignee_address"))
-MAX_MESSAGES = 200
-"""Maximum number of messages that a page shows, the latest ones."""
+MAX_MESSAGES = 200  # maximum number of messages that a page shows, the latest ones
 
 
 def view_alerts(sources: PageSources, request: PageRequest, viewer: Viewer) -> dict[str, Any] | None:

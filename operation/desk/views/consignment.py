@@ -29,8 +29,7 @@ from serving.event_log import event_codec
 from serving.event_log.events import ArrivalEvent, DecisionEvent, Event
 from serving.scoring.intake import propose
 
-MAX_TIMELINE = 200
-"""Maximum number of log entries of a consignment that a page shows, the latest ones."""
+MAX_TIMELINE = 200  # maximum number of log entries of a consignment that a page shows, the latest ones
 LISTED_APART = frozenset({"consignment_id", "received_at", "items", "quality", "cancelled_at"})
 ACTIONS = tuple(dict.fromkeys(("inspect", "release", *get_args(event_codec.ActionKind))))
 """What an officer may decide, in the order of the page."""

@@ -17,10 +17,8 @@ from serving.event_log.reader import LogReader
 LIMITS = TraceLimits(depth=2, consignments=40, sharing=50)
 MARGIN = 35
 RING_DISTANCE = 100
-MAX_HITS, MAX_IN_HAND = 200, 50
-"""Maximum numbers of consignments that the page of a hunt shows."""
-NODE_DISTANCE = 34
-"""Smallest distance between two consignments on a ring, so that their numbers can be read."""
+MAX_HITS, MAX_IN_HAND = 200, 50  # maximum numbers of consignments that the page of a hunt shows
+NODE_DISTANCE = 34  # smallest distance between two consignments on a ring, so that their numbers can be read
 
 
 def view_links(sources: PageSources, request: PageRequest, viewer: Viewer) -> dict[str, Any] | None:

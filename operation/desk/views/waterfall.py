@@ -17,8 +17,7 @@ from serving.scoring.loaded_model import PastModels
 
 MAX_BARS = 8
 ALL_REASONS = 1_000
-WIDTH = 200.0
-"""Width of the drawing in its own units."""
+WIDTH = 200.0  # width of the drawing in its own units
 MIN_WIDTH = 1.5
 
 

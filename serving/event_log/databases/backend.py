@@ -13,8 +13,7 @@ from sqlalchemy.engine import URL, Connection
 from consignments.errors import LogInUse, ServiceFault
 
 URL_SETTING = "NPSRISK_DATABASE_URL"
-BUSY_SECONDS = 5.0
-"""Maximum seconds to wait for a lock that another process holds."""
+BUSY_SECONDS = 5.0  # maximum seconds to wait for a lock that another process holds
 RETRY_SECONDS = 0.05
 
 

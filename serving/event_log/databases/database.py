@@ -14,10 +14,8 @@ from consignments.errors import BadSetting, ServiceFault
 from serving.event_log.databases.backend import URL_SETTING, EntryWriter, LogWriter, describe_error
 from serving.event_log.databases.tables import ENTRIES, METADATA
 
-OLD_TABLES = {"events", "blocks"}
-"""Tables of logs that this version cannot read."""
-EXPORTING_VERSION = "npsrisk of commit 049ba582"
-"""The last version that reads them."""
+OLD_TABLES = {"events", "blocks"}  # tables of logs that this version cannot read
+EXPORTING_VERSION = "npsrisk of commit 049ba582"  # the last version that reads them
 EXPECTED_URL = "sqlite:///FILE or postgresql://USER@HOST:PORT/DATABASE, with %40 for an @ in a password"
 
 

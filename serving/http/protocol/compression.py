@@ -3,8 +3,7 @@
 import zlib
 
 GZIP = b"gzip"
-GZIP_WINDOW = zlib.MAX_WBITS | 16
-"""Window of zlib with the header and checksum of gzip."""
+GZIP_WINDOW = zlib.MAX_WBITS | 16  # window of zlib with the header and checksum of gzip
 COMPRESSION_LEVEL = 1
 MIN_COMPRESSED_BYTES = 8_192
 """Minimum size of a response that is compressed. A score has about 1 kB."""
