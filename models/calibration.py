@@ -23,8 +23,7 @@ EXP_TERMS = tuple(1.0 / math.factorial(power) for power in range(13, -1, -1))
 """Taylor coefficients of the exponential. For |x| <= ln 2 / 2 the error is below the last bit."""
 
 MAX_TOLD_RANGE = 20.0  # ratio of the ends of an interval above which it tells nothing
-MIN_RANDOM_POSITIVES = 10
-"""Minimum number of positives among random inspections. With fewer, the level depends on the selected inspections."""
+MIN_RANDOM_POSITIVES = 10  # with fewer among random inspections, the level depends on the selected ones
 
 Intercept = Annotated[
     float, Meta(ge=INTERCEPT_RANGE[0] + SHIFT_RANGE[0], le=INTERCEPT_RANGE[1] + SHIFT_RANGE[1])

@@ -12,12 +12,10 @@ from models.arrays import Bools, Floats, Ints
 from models.calibration import INTERCEPT_RANGE, SHIFT_RANGE, SLOPE_RANGE, Calibration, CalibrationLevel
 
 MIN_SLOPE_POSITIVES = 20  # with fewer positives the slope stays 1, and the channels share one intercept
-SLOPE_PRIOR_SD = 0.1
-"""Standard deviation of the logarithm of the slope around 0; narrow, because selected finds show too low a slope."""
+SLOPE_PRIOR_SD = 0.1  # of the logarithm of the slope; narrow, because selected finds show too low a slope
 CHANNEL_PRIOR_SD = 0.5  # standard deviation of a channel's intercept around the pooled one, in log-odds
 TOLERANCE, TAIL = 1e-10, 0.025
-SHIFT_PRIOR_SD = 1.5
-"""Standard deviation of the shift before any random inspection, in log-odds: two in three within a factor of 4.5."""
+SHIFT_PRIOR_SD = 1.5  # of the shift, in log-odds: two in three are within a factor of 4.5
 MAX_LEVEL_SHIFT, LEVEL_STEP, LEVEL_DIGITS = 7.0, 0.01, 6
 SCALE_DIGITS, MAX_RATIO = 9, 4.0
 

@@ -12,8 +12,7 @@ from training.data.training_set import Labels
 FOLDS = 5
 MAX_UNKNOWN_ROWS = 10_000
 """Maximum rows without a result in one fit; four times as many fit no better (log loss .0724 against .0727) at 3.5 times the cost."""
-MIN_RELATIVE_PROBABILITY = 0.1
-"""Lower limit of a probability, as a share of the mean one: no row stands for more than ten average rows."""
+MIN_RELATIVE_PROBABILITY = 0.1  # of the mean one: no row stands for more than ten average rows
 TREES = 60
 PARAMS = {
     **{"objective": "binary", "num_leaves": 8, "max_depth": 4, "learning_rate": 0.1, "min_data_in_leaf": 50},

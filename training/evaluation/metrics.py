@@ -44,8 +44,7 @@ SLICE_COLUMNS = (
     *("a", "b", "difference", "low", "high", "shown"),
 )
 """Columns of the slices of a pair: counts, both areas under the ROC curve, their difference with its interval, 1 if it may be shown."""
-CALIBRATION_CUTS = (0.001, 0.01, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
-"""Bins of the calibration table, as shares of traffic from the top."""
+CALIBRATION_CUTS = (0.001, 0.01, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)  # bins, as shares of traffic
 COUNTED_TARGETS: dict[Target, tuple[str, str]] = {
     "nps": ("NPS", "NPS"),
     "controlled_drug": ("controlled drug", "controlled drugs"),

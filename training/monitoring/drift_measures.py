@@ -33,12 +33,10 @@ DriftVerdict = Literal["stable", "retrain", "investigate data", "insufficient da
 
 RESAMPLES = 300
 MIN_ROWS = 100  # parts of the traffic with fewer consignments in either period are shown but not evaluated
-MIN_EXPECTED_POSITIVES = 5.0
-"""Minimum positives that the scores predict among known results, for a comparison with the observed ones."""
+MIN_EXPECTED_POSITIVES = 5.0  # predicted among known results, to compare them with the observed ones
 MAX_REGULAR_SILENCE_SHARE = 0.25
 """A source whose longest gap in the reference was a larger share of it cannot fall silent: a wave that came and ended has not failed."""
-MAX_UNIT_SPREAD = 1.35
-"""A unit changed only if all quantiles changed by one factor, within this factor of each other."""
+MAX_UNIT_SPREAD = 1.35  # largest ratio of a change to that of the median if only the unit changed
 MASS_FACTORS = {"grams": 1000.0, "ounces": 35.274, "pounds": 2.2046}
 UNIT_FACTORS = {
     **{f"{unit} instead of kilograms": factor for unit, factor in MASS_FACTORS.items()},

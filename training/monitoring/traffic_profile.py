@@ -28,8 +28,7 @@ MIX = (
 SOURCES = ("channel", "office", "carrier")
 MAX_VALUES = 200  # maximum distinct values of a column, the most frequent; the others are counted together
 OTHERS = "(others)"
-MAX_DISTINCT_VALUES = 10
-"""Features with at most so many values have a bin for each; the others have ten bins of equal counts."""
+MAX_DISTINCT_VALUES = 10  # with more values a feature has ten bins of equal counts, else one for each
 MAX_SEPARATE_CODES = 9
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 COUNT_FIELDS = ("channels", "features", "scores", "mix", "missing", "sources")

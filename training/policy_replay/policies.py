@@ -23,8 +23,7 @@ from training.simulation.inspection_outcomes import InspectionChoice
 
 Sight = Literal["nothing", "features", "model", "legacy", "truth"]
 Chooser = Callable[..., list[InspectionChoice]]
-INSPECTED_BEFORE = ".inspections_ever"
-"""Features that count earlier inspections of the party, address, product or route of a consignment."""
+INSPECTED_BEFORE = ".inspections_ever"  # ending of the names of features that count earlier inspections
 RESULT_PRIORITY: dict[Result, float] = {"nps": 3.0, "controlled_drug": 2.0, "other_offence": 1.0}
 """Priority of results for the oracle."""
 

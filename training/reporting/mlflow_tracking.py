@@ -39,8 +39,7 @@ ARTIFACT_FOLDER = "mlartifacts"  # folder of the artifacts next to an SQLite fil
 MAX_METRICS_PER_CALL, MAX_PARAMS_PER_CALL = 1000, 100
 MAX_PARAM_CHARACTERS = 500
 MAX_DIGEST_CHARACTERS = 36
-SMALLEST_METRIC = 1e-12
-"""A metric closer to zero is logged as zero: a bound of an exact interval may be 1e-308, which means zero."""
+SMALLEST_METRIC = 1e-12  # metrics closer to zero are logged as zero: bounds of exact intervals may be 1e-308
 ERROR_TAG, NOTE_TAG = "error", MLFLOW_RUN_NOTE  # tags of a run: why it failed, and its description
 GIT_SECONDS = 5
 HOW_TO_READ = (TEMPLATES / "experiment.md").read_text(encoding="utf-8")

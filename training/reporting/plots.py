@@ -21,8 +21,7 @@ from training.reporting import charts
 from training.reporting.charts import Chart
 
 CURVE_SHARES = np.unique([*np.geomspace(0.0005, 0.2, 28), 0.01])
-FAIRNESS = "fairness_"
-"""Beginning of the names of the charts of the burden of groups; the rest is the column of the measure."""
+FAIRNESS = "fairness_"  # beginning of the names of charts of the burden of groups, before the measure
 MIN_SHOWN = 1e-6  # scores and rates below this are drawn at this value, on the edge of the logarithmic axes
 MAX_POINTS = 160  # rows of the beeswarm; more make the page heavy
 MAX_POINT_HEIGHT = 0.4  # largest distance of a point of the beeswarm from its row; rows are 1 apart

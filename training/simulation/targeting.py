@@ -22,8 +22,7 @@ from training.simulation.shipments import Contents, Draws, Shipments, SimulatedD
 from training.simulation.watchlists import WATCHED_COLUMNS, Detection, Watchlist, list_watched_names
 
 TARGET = "nps"
-MAX_VALUES = 100
-"""Maximum number of values of an input of the model: signs, positions of countries and services, chapters of the HS."""
+MAX_VALUES = 100  # of an input of the model: signs, positions of countries and services, chapters of the HS
 
 
 class TargetingCentre:
