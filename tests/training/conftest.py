@@ -43,11 +43,9 @@ def repeated(shared_run: SharedRun, tmp_path_factory: pytest.TempPathFactory) ->
     later = last.assign(consignment_id=[f"later-{n}" for n in range(50)], received_at=received)
     visible = world.outcomes[world.outcomes["known_at"] <= as_of]
     corrected = visible.assign(result="nps", known_at=as_of + pd.Timedelta(days=1))
-    more = replace(
-        world,
-        consignments=pd.concat([world.consignments, later], ignore_index=True),
-        outcomes=pd.concat([world.outcomes, corrected], ignore_index=True),
-    )
+    consignments = pd.concat([world.consignments, later], ignore_index=True)
+    outcomes = pd.concat([world.outcomes, corrected], ignore_index=True)
+    more = replace(world, consignments=consignments, outcomes=outcomes)
     folder = write_tables(more, tmp_path_factory.mktemp("later"))
     return train_model(TrainingTask(open_inputs(folder), shared_run.as_of, TARGET, CONFIG))
 

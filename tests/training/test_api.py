@@ -146,9 +146,8 @@ def test_every_call_in_the_page_fits_to_its_function():
     page = (Path(api.__file__).parents[1] / "docs" / "data-scientist.md").read_text()
     blocks = [block for block in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL) if "api." in block]
     called = set()
-    for call in (
-        node for block in blocks for node in ast.walk(ast.parse(block)) if isinstance(node, ast.Call)
-    ):
+    nodes = (node for block in blocks for node in ast.walk(ast.parse(block)))
+    for call in (node for node in nodes if isinstance(node, ast.Call)):
         name = call.func
         if isinstance(name, ast.Attribute) and isinstance(name.value, ast.Name) and name.value.id == "api":
             words: dict[str, Any] = {str(each.arg): None for each in call.keywords}

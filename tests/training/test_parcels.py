@@ -3,9 +3,9 @@
 import json
 import tomllib
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
+from support.cases import DATA
 from support.examples import make_consignment
 from support.trained_run import TARGET
 
@@ -14,14 +14,10 @@ from consignments.tables import build_frame
 from features.batch import Tables
 from training import api
 
-PARCELS = tomllib.loads(
-    Path(__file__).parents[1].joinpath("data", "parcels.toml").read_text(encoding="utf-8")
-)
+PARCELS = tomllib.loads((DATA / "parcels.toml").read_text(encoding="utf-8"))
 BANDS = {"look": ("high", "elevated"), "leave": ("routine",)}
-GIVEN, FAMILIES = (
-    ("Abel", "Boris", "Clara", "Doris", "Edgar", "Flora"),
-    ("Ash", "Birch", "Cedar", "Dogwood", "Elm"),
-)
+GIVEN = ("Abel", "Boris", "Clara", "Doris", "Edgar", "Flora")
+FAMILIES = ("Ash", "Birch", "Cedar", "Dogwood", "Elm")
 
 
 def make_strangers(number):

@@ -34,10 +34,8 @@ def test_an_interrupted_computation_continues_after_its_last_part(tmp_path, monk
 
     def compute():
         with PartFolder.open(tmp_path / "work", {"made": "by a test"}) as folder:
-            rows = np.flatnonzero(keep)
-            return TableFeatures.compute(
-                inputs, FeatureConfig(), rows, ComputeOptions(), folder
-            ).unfitted.X.tobytes()
+            given = inputs, FeatureConfig(), np.flatnonzero(keep), ComputeOptions(), folder
+            return TableFeatures.compute(*given).unfitted.X.tobytes()
 
     with pytest.raises(KeyboardInterrupt):
         compute()

@@ -14,10 +14,8 @@ LEARNT = NUMBER % 20 == 0
 
 
 def sample(order=NUMBER, seed=1):
-    periods = [each[order] for each in PERIODS]
-    return sample_traffic(
-        IDS.iloc[order].reset_index(drop=True), LEARNT[order], periods, limit=600, seed=seed
-    )
+    ids, periods = IDS.iloc[order].reset_index(drop=True), [each[order] for each in PERIODS]
+    return sample_traffic(ids, LEARNT[order], periods, limit=600, seed=seed)
 
 
 def test_a_drawn_sample_has_the_limit_keeps_what_is_learnt_from_and_stands_for_all():

@@ -44,10 +44,8 @@ def at(text):
 TWO = frame([parcel("A", "2024-03-01"), parcel("B", "2024-03-01")])
 TOLD_LATER = outcome("A", "nps", "2024-03-20T12:00", recorded_at="2024-03-21T12:00")
 CORRECTED = [outcome("A", "nps", "2024-03-20"), outcome("A", "clear", "2024-04-20")]
-TOLD_LAST = [
-    outcome("A", "clear", "2024-03-20", recorded_at="2024-04-10"),
-    outcome("A", "nps", "2024-03-25", recorded_at="2024-03-26"),
-]
+KNOWN_EARLY = outcome("A", "clear", "2024-03-20", recorded_at="2024-04-10")
+TOLD_LAST = [KNOWN_EARLY, outcome("A", "nps", "2024-03-25", recorded_at="2024-03-26")]
 OF_TWO = [outcome("A", "controlled_drug", "2024-03-02"), outcome("B", "clear", "2024-03-02")]
 LABELS = {
     "a result is no label before it is visible": ([TOLD_LATER], "2024-03-21T11:59", "nps", "", ""),

@@ -50,9 +50,8 @@ def give_few_results(evidence: DossierEvidence) -> DossierEvidence:
     frame = build_stored_scores().frame
     fourth = frame.index[frame["positive"]][3]
     labelled = frame["labelled"] & (~frame["positive"] | (frame.index <= fourth))
-    few = frame.assign(
-        labelled=labelled, positive=frame["positive"] & labelled, weight=frame["weight"].where(labelled, 0.0)
-    )
+    known = {"positive": frame["positive"] & labelled, "weight": frame["weight"].where(labelled, 0.0)}
+    few = frame.assign(labelled=labelled, **known)
     return replace(evidence, recipe=evaluate_recipe(StoredScores(few), CONFIG.evaluation))
 
 
@@ -70,9 +69,8 @@ def test_figures_are_those_of_the_deployed_recipe_with_intervals(approved: Appro
     for name, side in {"model": recipe.model, "rules": recipe.baselines["rules"]}.items():
         assert baselines[name]["recall_at_capacity"] == describe_estimate(side["recall_at_capacity"])
     area = recipe.model["roc_auc"]
-    assert rows["Area under the ROC curve"]["estimate"].startswith(
-        f"{format_number(area.value)} ({format_number(area.low)} to "
-    )
+    begin = f"{format_number(area.value)} ({format_number(area.low)} to "
+    assert rows["Area under the ROC curve"]["estimate"].startswith(begin)
     assert "calibration_error" not in page
     (counts,) = list_rows(made, "reasons_for_use", "counts")
     assert "the fixed rules rank " in counts["text"], "what an operation would have without a model"
@@ -86,9 +84,8 @@ def test_too_few_results_are_no_figure_and_no_complete_field(approved: Approved)
     assert {row["value"] for row in rows} == {None}
     assert all(row["estimate"].startswith("too few results: 4 known, about ") for row in rows)
     field = find(made, "metrics")
-    assert (
-        field["status"] == find(made, "calibration")["status"] == find(made, "output")["status"] == "partly"
-    )
+    statuses = {find(made, key)["status"] for key in ("metrics", "calibration", "output")}
+    assert statuses == {"partly"}
     assert field["to_be_filled"] is None, "nobody can fill in what is not known yet"
     assert "Too few results" in field["known"]["metrics"]["note"]
 
@@ -126,10 +123,8 @@ def test_no_figure_is_taken_from_altered_files(approved: Approved, tmp_path: Pat
         client.log_artifact(run_id, str(tmp_path / file), folder)
     made = build_dossier(found, DAY)
     assert find(made, "metrics")["known"] == find(made, "quantities")["known"] == {}
-    assert (
-        f"do not agree with its evidence: {name} was altered: evidence.json names another file"
-        in render_dossier(made)
-    )
+    told = f"do not agree with its evidence: {name} was altered: evidence.json names another file"
+    assert told in render_dossier(made)
 
 
 def test_the_tables_are_those_of_the_run(approved: Approved) -> None:
@@ -152,11 +147,8 @@ def test_the_tables_are_those_of_the_run(approved: Approved) -> None:
     assert settings["model.trees"] == CONFIG.model.trees
     assert (settings["history.keys"], settings["split.test_from"]) == ("none", "not set")
     assert not [row for row in list_rows(made, "features") if "……" in row["meaning"]]
-    level = find(made, "selection")
-    assert (
-        f"{MIN_RANDOM_POSITIVES}".replace("10", "Ten") + " or more finds among random inspections"
-        in level["text"]
-    )
+    least = f"{MIN_RANDOM_POSITIVES}".replace("10", "Ten")
+    assert f"{least} or more finds among random inspections" in find(made, "selection")["text"]
 
 
 def test_missing_values_are_those_of_the_test_period(approved: Approved) -> None:
@@ -190,13 +182,8 @@ def test_the_comparisons_of_a_version_are_named_with_what_they_led_to(approved: 
     found = gather_dossier_evidence(approved.registry, approved.version, APPROVERS)
     made = build_dossier(found, DAY)
     (row,) = list_rows(made, "technical_measures", "comparisons")
-    assert row == {
-        "compared_at": "2026-01-01 10:00 UTC",
-        "with": "nps-risk/7",
-        "difference": "worse",
-        "recommendation": "refuse",
-        "run": run_id,
-    }
+    about = {"compared_at": "2026-01-01 10:00 UTC", "with": "nps-risk/7", "run": run_id}
+    assert row == about | {"difference": "worse", "recommendation": "refuse"}
     assert "2026-01-01 10:00 UTC" in render_dossier(made)
 
 
@@ -234,11 +221,8 @@ def test_a_field_without_content_is_never_complete(approved: Approved, unknown: 
     for evidence in (approved.evidence, give_few_results(approved.evidence), unknown):
         made = build_dossier(evidence, DAY)
         for field in (field for section in made["sections"] for field in section["fields"]):
-            shown = (
-                field["text"]
-                or field["answer"]
-                or any(each["rows"] or each["note"] for each in field["known"].values())
-            )
+            known = any(each["rows"] or each["note"] for each in field["known"].values())
+            shown = field["text"] or field["answer"] or known
             assert shown or field["status"] == "open", field["key"]
             waits = any(each["note"] == NOT_SHOWN for each in field["known"].values())
             assert bool(field["to_be_filled"] or waits) == (field["status"] != "complete"), field["key"]
@@ -306,7 +290,6 @@ def test_no_table_is_wider_than_a_telephone(approved: Approved, tmp_path: Path) 
         assert found == []
         unnamed = "e => getComputedStyle(e, '::before').content === 'none' && e.dataset.label"
         cells = "[...document.querySelectorAll('.cards td:first-child')]"
-        assert browser.run(f"{cells}.filter({unnamed}).length") == 0, (
-            "the first cell of a row lost its heading"
-        )
+        without = browser.run(f"{cells}.filter({unnamed}).length")
+        assert without == 0, "the first cell of a row lost its heading"
         assert browser.run("document.documentElement.scrollWidth") == 390

@@ -21,10 +21,8 @@ from training.monitoring.drift_measures import DriftVerdict
 
 ROOT = Path(__file__).parents[3]
 TEXTS = {check: text for field in list_fields(load_layout()) for text, check in field.get("statements", ())}
-PROVEN = {
-    row["statement"]: row
-    for row in csv.DictReader((ROOT / "tests" / "data" / "proven_statements.csv").read_text().splitlines())
-}
+PROOFS = csv.DictReader((ROOT / "tests" / "data" / "proven_statements.csv").read_text().splitlines())
+PROVEN = {row["statement"]: row for row in PROOFS}
 """File and name of the test that proves a statement."""
 OPTIONS = {
     "verb_score": ("score", {"--consignments", "--out"}),

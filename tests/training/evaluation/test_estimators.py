@@ -34,13 +34,8 @@ def build_period(seed: int, rows: int = 400, finds: int = 16):
 
 
 def add_clear_parcel(period, score: float, weight: float = 1000.0):
-    return traffic(
-        np.append(period.score, score),
-        np.append(period.positive, False),
-        np.append(period.labelled, True),
-        np.append(period.weight, weight),
-        day=np.append(period.day, 0),
-    )
+    parcel = {"score": score, "positive": False, "labelled": True, "weight": weight, "day": 0}
+    return traffic(**{name: np.append(getattr(period, name), value) for name, value in parcel.items()})
 
 
 @given(st.integers(0, 10_000), st.floats(0, 1, allow_nan=False))
@@ -77,9 +72,7 @@ def test_no_find_counts_more_than_a_multiple_of_the_mean(stands_for):
     weights = weigh_finds(np.array(stands_for))
     assert weights.max() <= MAX_MULTIPLE * weights.mean() * (1 + 1e-6)
     assert (weights <= np.sqrt(stands_for) + 1e-9).all()
-    assert (
-        np.argsort(weights, kind="stable")[-1] == np.argmax(stands_for)
-    ) or weights.max() == pytest.approx(weights[np.argmax(stands_for)])
+    assert weights.max() == pytest.approx(weights[np.argmax(stands_for)])
 
 
 def test_finds_of_one_day_count_together():
@@ -155,10 +148,8 @@ def test_a_random_order_has_the_precision_of_all_traffic():
     drawn = ~positive & (numbers.random(2000) < 0.02)
     labelled = positive | drawn
     period = traffic(numbers.random(2000), positive, labelled, np.where(drawn, 50.0, 1.0) * labelled)
-    found = [
-        evaluate(period.replace_score(numbers.random(2000)), CONFIG)["precision_at_5pct"].value
-        for _ in range(60)
-    ]
+    orders = (period.replace_score(numbers.random(2000)) for _ in range(60))
+    found = [evaluate(each, CONFIG)["precision_at_5pct"].value for each in orders]
     assert np.mean(found) == pytest.approx(0.01, rel=0.2)
     assert max(found) < 0.05
 

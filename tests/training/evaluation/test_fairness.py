@@ -68,10 +68,8 @@ def test_small_groups_are_told_together():
     assert rows["others"]["consignments"] == 6
 
 
-SPEC = Spec(
-    Feature(f"parties.consignee_{what}", "flag", "kind", "Is it")
-    for what in ("business", "post_box", "virtual_office")
-)
+KINDS = ("business", "post_box", "virtual_office")
+SPEC = Spec(Feature(f"parties.consignee_{kind}", "flag", "kind", "Is it") for kind in KINDS)
 
 
 @pytest.mark.parametrize(

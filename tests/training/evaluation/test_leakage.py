@@ -22,19 +22,12 @@ def tables(delay: timedelta = timedelta(days=9)) -> Tables:
     """Ten consignments a day of one sender, each opened and answered some days later."""
     arrivals = [MONDAY + timedelta(hours=2.4 * n) for n in range(ROWS)]
     many = [make_consignment(f"C{n:03d}", received_at=moment) for n, moment in enumerate(arrivals)]
-    found = [
-        make_outcome(
-            f"C{n:03d}",
-            result="nps" if n % 7 == 0 else "clear",
-            inspected_at=moment + delay / 2,
-            known_at=moment + delay,
-        )
-        for n, moment in enumerate(arrivals)
-    ]
-    return Tables(
-        check_frame(build_frame(many, Consignment), Consignment).frame,
-        check_frame(build_frame(found, Outcome), Outcome).frame,
-    )
+    found = []
+    for n, moment in enumerate(arrivals):
+        times = {"inspected_at": moment + delay / 2, "known_at": moment + delay}
+        found.append(make_outcome(f"C{n:03d}", result="nps" if n % 7 == 0 else "clear", **times))
+    frames = (build_frame(many, Consignment), Consignment), (build_frame(found, Outcome), Outcome)
+    return Tables(*(check_frame(frame, record).frame for frame, record in frames))
 
 
 def described(given: Tables) -> FeatureMatrix:
@@ -55,10 +48,8 @@ def test_features_that_knew_results_of_later_move_and_are_named() -> None:
 
 def test_tables_of_a_log_end_at_a_place_of_the_log() -> None:
     given = tables()
-    logged = Tables(
-        given.consignments.assign(sequence=np.arange(ROWS)),
-        given.outcomes.assign(sequence=ROWS + np.arange(ROWS)),
-    )
+    outcomes = given.outcomes.assign(sequence=ROWS + np.arange(ROWS))
+    logged = Tables(given.consignments.assign(sequence=np.arange(ROWS)), outcomes)
     seen, _ = leakage.get_inputs_as_of(FeatureInputs.from_tables(logged), to_us(MONDAY), ROWS + 4)
     assert (len(seen.consignments), len(seen.outcomes)) == (ROWS, 5)
 
@@ -69,9 +60,8 @@ def test_results_dated_at_the_arrival_are_counted(delay: timedelta, share: float
     for known, rows in ((ROWS, ROWS), (ROWS - 4, ROWS - 4)):
         as_of = given.outcomes["known_at"].sort_values().iloc[known - 1].to_pydatetime()
         row = leakage.check_early_results(given.consignments, given.outcomes, as_of)
-        assert (row["look"], row["found"], row["rows"]) == (leakage.EARLY_RESULTS, share, rows), (
-            "later ones are not known yet"
-        )
+        told = row["look"], row["found"], row["rows"]
+        assert told == (leakage.EARLY_RESULTS, share, rows), "later ones are not known yet"
 
 
 def matrix(X: np.ndarray) -> FeatureMatrix:

@@ -94,10 +94,9 @@ def test_what_too_few_finds_carry_is_not_logged_and_the_counts_always_are():
     few = evaluate(traffic(falling(100), np.arange(100) < 4), QUICK)
     listed = few.list_metrics("deployed")
     assert listed["deployed/recall_at_1pct"] is None
-    assert {name for name, value in listed.items() if value is not None} == {
-        *(f"deployed/found_at_{name}" for name in ("0.1pct", "1pct", "5pct", "10pct", "capacity")),
-        "deployed/effective_results",
-    }
+    counts = {f"deployed/found_at_{name}" for name in ("0.1pct", "1pct", "5pct", "10pct", "capacity")}
+    logged = {name for name, value in listed.items() if value is not None}
+    assert logged == counts | {"deployed/effective_results"}
     many = evaluate(traffic(falling(2000), np.arange(2000) % 40 == 0), QUICK)
     flat = many.list_metrics("deployed")
     shown = [name for name in LOGGED_METRICS if flat[f"deployed/{name}"] is not None]
@@ -140,31 +139,25 @@ def test_scores_equal_to_the_rates_are_calibrated_and_doubled_ones_are_not():
     score = np.round(numbers.random(20_000) * 0.4, 3)
     positive = numbers.random(20_000) < score
     day = np.arange(20_000) % 20
-    good, bad = (
-        evaluate(traffic(each * score, positive, day=day), QUICK)["calibration_ratio"] for each in (1, 2)
-    )
+    periods = (traffic(each * score, positive, day=day) for each in (1, 2))
+    good, bad = (evaluate(each, QUICK)["calibration_ratio"] for each in periods)
     assert good.low < 1 < good.high
     assert good.value == pytest.approx(1, abs=0.05)
     assert bad.value == pytest.approx(2 * good.value)
     assert bad.low > 1.5
     partly = traffic(score, positive, day=day)
     partly = replace(partly, probability=np.where(day < 6, np.nan, score))
-    assert (
-        evaluate(partly, QUICK)
-        .describe_calibrated()
-        .endswith("(2 of the 2.9 weeks; the others could not be calibrated)")
-    )
+    said = evaluate(partly, QUICK).describe_calibrated()
+    assert said.endswith("(2 of the 2.9 weeks; the others could not be calibrated)")
 
 
 @pytest.mark.parametrize("case", read_cases("count_sentences"))
 def test_the_sentence_of_counts(case):
     """Each line has the known finds of each side, those in the top 1 % and within capacity, the target and the sentence."""
-    sides = {
-        name: replace(
-            make_evaluation(), counts=FindCounts(known, {"1pct": top, "capacity": held}, known, 1.0)
-        )
-        for name, (known, top, held) in case["sides"].items()
-    }
+    sides = {}
+    for name, (known, top, held) in case["sides"].items():
+        counts = FindCounts(known, {"1pct": top, "capacity": held}, known, 1.0)
+        sides[name] = replace(make_evaluation(), counts=counts)
     assert describe_counts(sides, case["target"]) == case["said"]
 
 

@@ -36,10 +36,8 @@ class Model:
         return np.nan_to_num(X[:, self._place].astype(np.float64))
 
 
-PEOPLE = [
-    make_consignment(f"C{n}", consignee_name=name)
-    for n, name in enumerate(["Kim Min-su", "KIM", "김민수", "Jo 2"])
-]
+WRITTEN = ("Kim Min-su", "KIM", "김민수", "Jo 2")
+PEOPLE = [make_consignment(f"C{n}", consignee_name=name) for n, name in enumerate(WRITTEN)]
 CODES = ("0VKY2BR", "QLRUBN9", "QLRUBNX", "7711-A2")
 
 
@@ -79,10 +77,8 @@ def test_a_code_among_names_does_not_make_a_column_of_codes():
 
 
 def test_names_on_one_side_are_replaced_although_the_other_side_holds_codes():
-    given = [
-        make_consignment(f"C{n}", sender_name=code, consignee_name="Emma Taylor")
-        for n, code in enumerate(CODES)
-    ]
+    name = {"consignee_name": "Emma Taylor"}
+    given = [make_consignment(f"C{n}", sender_name=code, **name) for n, code in enumerate(CODES)]
     assert find_sides_with_names(given) == ("consignee",)
     swapped = swap_names(given[0], NAMES["Thai"], 0, ("consignee",))
     assert (swapped.sender_name, swapped.consignee_name) == (CODES[0], NAMES["Thai"][0])

@@ -45,10 +45,8 @@ def test_the_strongest_baseline_is_the_one_that_ranks_most_of_the_counted_finds(
     recipe = evaluate_recipe(StoredScores(frame), QUICK)
     found = {name: side.counts.found["capacity"] for name, side in recipe.baselines.items()}
     assert found["rules"] > found["logistic"]
-    assert (
-        recipe.baselines["rules"]["recall_averaged"].value
-        < recipe.baselines["logistic"]["recall_averaged"].value
-    )
+    rules, logistic = (recipe.baselines[name]["recall_averaged"].value for name in ("rules", "logistic"))
+    assert rules < logistic
     assert recipe.rival == "rules"
 
 

@@ -107,9 +107,8 @@ def test_figures_count_what_each_fit_ranks_at_the_top_of_its_own_window(world, m
     assert set(recipe.baselines) == {"random", "rules", "best_feature", "logistic"}
     assert "fitted at 3 dates on" in deployed.sentences[0]
     more = evaluate_deployed(served, parts, msgspec.structs.replace(CONFIG.evaluation, origins=4), true)
-    assert (
-        "fitted at 3 dates (of 4 asked for: at earlier ones too few results were known)" in more.sentences[0]
-    )
+    said = "fitted at 3 dates (of 4 asked for: at earlier ones too few results were known)"
+    assert said in more.sentences[0]
 
 
 def test_the_same_finds_weigh_the_same_whatever_the_settings(world, made):

@@ -13,9 +13,8 @@ from training.fitting import rolling_origin
 
 
 def test_a_find_is_worth_one_at_the_top_and_nothing_at_the_bottom():
-    ranks = rolling_origin.DetectionRanks(
-        np.array([0.0005, 0.001, 0.0316227766, 1.0]), np.zeros(4, np.int64), np.arange(4)
-    )
+    above = np.array([0.0005, 0.001, 0.0316227766, 1.0])
+    ranks = rolling_origin.DetectionRanks(above, np.zeros(4, np.int64), np.arange(4))
     assert ranks.worth.tolist() == pytest.approx([1.0, 1.0, 0.5, 0.0])
 
 
@@ -38,19 +37,16 @@ def test_a_window_ends_a_gap_before_the_date_and_has_training_rows_a_gap_before_
 
 
 def test_a_gain_on_a_single_day_has_no_interval():
-    one, other = (
-        rolling_origin.DetectionRanks(np.full(3, above), np.zeros(3, np.int64), np.zeros(3, np.int64))
-        for above in (0.1, 0.5)
-    )
+    same = np.zeros(3, np.int64), np.zeros(3, np.int64)
+    one, other = (rolling_origin.DetectionRanks(np.full(3, above), *same) for above in (0.1, 0.5))
     assert np.isnan(rolling_origin.estimate_gain(one, one.worth - other.worth).low)
 
 
 def test_the_score_of_words_is_spread_in_training_as_it_is_in_service():
     """Few finds: out of fold the training rows' scores must not lie elsewhere than those of later texts."""
     rng = np.random.default_rng(3)
-    goods = np.array(
-        [f"{a} {b}" for a in ("cotton", "phone", "toy", "vitamin") for b in ("case", "set", "x 2")]
-    )
+    kinds = ("cotton", "phone", "toy", "vitamin")
+    goods = np.array([f"{kind} {form}" for kind in kinds for form in ("case", "set", "x 2")])
     texts = goods[rng.integers(0, len(goods), 4000)].astype(object)
     positive = np.zeros(len(texts), dtype=bool)
     positive[rng.choice(len(texts), 25, replace=False)] = True

@@ -43,16 +43,10 @@ def recommend(evidence: GateEvidence) -> Recommendation:
 
 
 UNDECIDED = ("no column is the result", "better than chance", "calibrated")
-OPEN = make_figures(
-    recipe=RecipeEvaluation(
-        make_evaluation(
-            roc_auc=estimate(0.8, 0.4, 0.95, finds=6),
-            calibration_ratio=estimate(1, 0.2, 9, finds=7, is_share=False),
-        ),
-        {},
-    ),
-    looks=NO_LEAK | {PREDICTIVE_COLUMN: {"found": None, "rows": 9, "where": "3 positives"}},
-)
+FEW_RATIO = estimate(1, 0.2, 9, finds=7, is_share=False)
+FEW_RESULTS = make_evaluation(roc_auc=estimate(0.8, 0.4, 0.95, finds=6), calibration_ratio=FEW_RATIO)
+FEW_LOOKS = NO_LEAK | {PREDICTIVE_COLUMN: {"found": None, "rows": 9, "where": "3 positives"}}
+OPEN = make_figures(recipe=RecipeEvaluation(FEW_RESULTS, {}), looks=FEW_LOOKS)
 KNOWN: dict[str, dict[str, Any]] = {
     "open": {"figures": OPEN},
     "reads names": {"figures": replace(OPEN, name_swap=1.0)},
@@ -69,9 +63,8 @@ def test_each_case_gets_its_answer_in_one_sentence(bundle: Bundle, given: dict[s
     if "lost capacity" in case["known"]:
         gains["recall_at_capacity"] = LOSS
     changes = {name: part for known in case["known"] for name, part in KNOWN.get(known, {}).items()}
-    found = recommend(
-        make_challenger(bundle, make_pair(**gains), CHANGED._replace(**case["candidate"]), **changes)
-    )
+    candidate = CHANGED._replace(**case["candidate"])
+    found = recommend(make_challenger(bundle, make_pair(**gains), candidate, **changes))
     assert (found.action, found.way) == (case["action"], case["way"]), found.sentence
     assert case["words"] in found.sentence
 
@@ -105,20 +98,17 @@ def test_figures_of_a_run_change_only_with_a_new_training(bundle: Bundle, case: 
     assert len(re.findall(r"more finds? ", found.sentence)) == 1
 
 
+FORMER = {"goes_back": True, "figures": None}
+
+
 @pytest.mark.parametrize(
     ("changes", "answer"),
     [
         ({}, ("promote", "first", "There is no champion, and no rule is broken.")),
         ({"candidate": CHANGED}, ("wait", "", "First compare it with the champion")),
-        ({"goes_back": True, "figures": None}, ("promote", "goes back", "It was champion before, ")),
-        (
-            {"goes_back": True, "figures": None, "is_champion": True},
-            ("promoted", "goes back", "It is champion, "),
-        ),
-        (
-            {"verified": RuleResult(None, "the run is not signed")},
-            ("wait", "", "No approver or evaluator signed"),
-        ),
+        (FORMER, ("promote", "goes back", "It was champion before, ")),
+        (FORMER | {"is_champion": True}, ("promoted", "goes back", "It is champion, ")),
+        (KNOWN["unsigned"], ("wait", "", "No approver or evaluator signed")),
     ],
 )
 def test_a_version_without_a_comparison(
@@ -193,9 +183,8 @@ def test_a_comparison_says_how_both_recipes_differ_as_deployed(
 def test_a_refit_says_what_is_open_and_against_what_its_champion_was_forced(bundle: Bundle) -> None:
     few = make_figures(recipe=RecipeEvaluation(make_evaluation(roc_auc=FEW, calibration_ratio=FEW), {}))
     overruled = frozenset({"calibrated", "no slice lost"})
-    said = recommend(
-        make_challenger(bundle, make_pair(), REFIT._replace(overruled=overruled), figures=few)
-    ).sentence
+    refit = REFIT._replace(overruled=overruled)
+    said = recommend(make_challenger(bundle, make_pair(), refit, figures=few)).sentence
     assert "; undecided: no column is the result, better than chance, calibrated." in said
     assert "so none is shown. The champion was forced against what is still open: calibrated." in said
     assert "No drift run of version 1 was made." in said
@@ -211,26 +200,17 @@ def test_a_forced_rule_stays_open_in_refits_until_it_holds() -> None:
         ("2", "3", "goes back", None),
         ("4", "2", "better", None),
     ]
-    records = [
-        sign_record(
-            version=version,
-            replaces=replaces,
-            way=way,
-            forced=way == "forced",
-            rules={"calibrated": {"held": held, "found": ""}},
-        ).record
-        for version, replaces, way, held in steps
-    ]
+    records = []
+    for version, replaces, way, held in steps:
+        about = {"version": version, "replaces": replaces, "way": way, "forced": way == "forced"}
+        records.append(sign_record(**about, rules={"calibrated": {"held": held, "found": ""}}).record)
     assert [version for version, rules in list_overruled(records).items() if rules] == ["1", "2"]
 
 
 def test_a_refit_with_other_settings_is_told_which(bundle: Bundle) -> None:
-    changed = describe_changes(
-        parse_config({}), parse_config({"evaluation": {"origins": 4}, "model": {"trees": 70}})
-    )
+    usual, other = parse_config({}), parse_config({"evaluation": {"origins": 4}, "model": {"trees": 70}})
+    changed = describe_changes(usual, other)
     assert changed == " (model trees 60 in place of 70, evaluation origins 3 in place of 4)"
     found = recommend(make_challenger(bundle, make_pair(), CHANGED._replace(changed=changed)))
     assert f"its configuration is not that of the champion{changed}." in found.sentence
-    assert (
-        describe_changes(parse_config({}), None) == describe_changes(parse_config({}), parse_config({})) == ""
-    )
+    assert describe_changes(usual, None) == describe_changes(usual, usual) == ""

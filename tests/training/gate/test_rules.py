@@ -138,10 +138,8 @@ def test_a_former_champion_needs_only_its_bundle(bundle: Bundle) -> None:
         bundle, goes_back=True, figures=None, candidate=Candidate("2"), refit=rules.WITHOUT_TABLES
     )
     assert list(rules.run_gate(back)) == ["checksums verified", "self-test passed", "reasons present"]
-    report = GateReport.from_evidence(back)
-    assert report.recommendation.facts[-1].endswith(
-        "It was approved before, so the other rules are not asked again."
-    )
+    said = "It was approved before, so the other rules are not asked again."
+    assert GateReport.from_evidence(back).recommendation.facts[-1].endswith(said)
 
 
 def test_the_same_rules_are_named_before_and_after_the_comparison(bundle: Bundle) -> None:

@@ -288,9 +288,8 @@ def test_too_few_results_say_how_many_more_are_needed_for_precision(watched: Wat
     assert said in summarize_drift(found)
     (row,) = calm.select_kind("observed precision")
     pattern = r"of ([\d.]+) known.*, predicted ([\d.]+);.* so about ([\d,]+) more results? needed"
-    known, predicted, more = (
-        float(each.replace(",", "")) for each in re.search(pattern, row["detail"]).groups()
-    )
+    told = re.search(pattern, row["detail"]).groups()
+    known, predicted, more = (float(each.replace(",", "")) for each in told)
     # The weighted share that the scores promise stood beside counts that gave another one.
     assert np.isnan(row["then"])
     assert row["detail"].startswith("counted without weights: ")
@@ -307,12 +306,8 @@ def add_carriers(watched: Watched, **carriers: SourceActivity) -> Watched:
 
 
 def test_a_wave_that_came_and_went_is_no_source_that_fell_silent(watched: Watched) -> None:
-    given = add_carriers(
-        watched,
-        Wave_Post=SourceActivity(60, 9),
-        Daily_Post=SourceActivity(60, 1),
-        Seldom_Post=SourceActivity(10, 1),
-    )
+    others = {"Wave_Post": SourceActivity(60, 9), "Seldom_Post": SourceActivity(10, 1)}
+    given = add_carriers(watched, **others, Daily_Post=SourceActivity(60, 1))
     (reason,) = given.watch(given.later).reasons
     assert reason["text"].startswith("Arrivals from carrier Daily Post are 0 % of the expected number (")
     assert reason["text"].endswith(": 0 received, about 60 expected")
@@ -385,10 +380,8 @@ def test_a_reference_and_a_history_in_chunks_give_the_numbers_of_tables_in_memor
     monkeypatch.setattr("features.streams.LARGE_TABLE_ROWS", 0)  # a block beyond its limit would be told
     for name, rows in (("past", latest), ("reference", latest[inside]), ("later", now)):
         write_table(rows, tmp_path / f"{name}.parquet")
-    past, reference, later = (
-        stream_table(tmp_path / f"{name}.parquet", Consignment, piece_rows=64)
-        for name in ("past", "reference", "later")
-    )
+    files = (tmp_path / f"{name}.parquet" for name in ("past", "reference", "later"))
+    past, reference, later = (stream_table(file, Consignment, piece_rows=64) for file in files)
     inputs = FeatureInputs(later, (past,), watched.world.outcomes, watched.world.alerts)
     found = detect_drift(watched.bundle, MonitoredTraffic(inputs, reference), QUICK)
     assert build_run_texts(found) == build_run_texts(whole)
@@ -413,19 +406,15 @@ def test_the_page_needs_nothing_from_elsewhere_and_names_no_person(watched: Watc
 
 
 def test_of_many_measures_those_nearest_to_their_limits_are_drawn() -> None:
-    rows = [
-        build_row("score", "score", f"office {n}", Estimate(n / 10_000, 0.0, 0.2), rows=500)
-        for n in range(1450)
-    ]
+    changes = {f"office {n}": Estimate(n / 10_000, 0.0, 0.2) for n in range(1450)}
+    rows = [build_row("score", "score", office, change, rows=500) for office, change in changes.items()]
     few = build_row("score", "score", "office few", Estimate(3.0, 2.0, 4.0), rows=MIN_ROWS - 1)
     clear = build_row("mix", "nature", "all", Estimate(0.19, 0.15, 0.23))
     fell = build_row("new key", "sender", "postal", Estimate(-0.149, -0.17, -0.12), rows=500)
     assert select_nearest([clear, fell])[0] is fell
     drawn = select_nearest([*rows, few, clear])
-    assert [row["part"] for row in drawn] == [
-        "all",
-        *(f"office {n}" for n in range(1449, 1450 - MAX_DRAWN, -1)),
-    ]
+    nearest = (f"office {n}" for n in range(1449, 1450 - MAX_DRAWN, -1))
+    assert [row["part"] for row in drawn] == ["all", *nearest]
 
 
 def test_the_stability_index_is_the_one_of_its_formula_less_chance() -> None:
@@ -478,9 +467,8 @@ def test_days_that_are_in_the_reference_period_too_are_counted(begins: str, days
 def test_mlflow_accepts_the_metrics_of_any_office(office: str) -> None:
     from mlflow.utils.validation import _validate_metric_name
 
-    name, other = (
-        build_metric_name({"kind": "score", "part": f"office {each}"}) for each in (office[:20], office + "(")
-    )
+    parts = (f"office {each}" for each in (office[:20], office + "("))
+    name, other = (build_metric_name({"kind": "score", "part": part}) for part in parts)
     _validate_metric_name(name)
     _validate_metric_name(other)
     assert name != other

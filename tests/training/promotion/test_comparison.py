@@ -57,18 +57,11 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> Sides:
 @cache
 def make_tables() -> Tables:
     """Make a consignment every three hours, all inspected, and NPS in every tenth."""
-    many = [
-        make_consignment(
-            f"C{n:04d}", received_at=LATER + timedelta(hours=3 * n), declared_value=float(n % 50)
-        )
-        for n in range(ROWS)
-    ]
-    results = [
-        make_outcome(
-            f"C{n:04d}", result="clear" if n % 10 else "nps", inspected_at=day(90), known_at=day(100)
-        )
-        for n in range(ROWS)
-    ]
+    many, results, known = [], [], {"inspected_at": day(90), "known_at": day(100)}
+    for n in range(ROWS):
+        own = {"received_at": LATER + timedelta(hours=3 * n), "declared_value": float(n % 50)}
+        many.append(make_consignment(f"C{n:04d}", **own))
+        results.append(make_outcome(f"C{n:04d}", result="clear" if n % 10 else "nps", **known))
     frames = (build_frame(many, Consignment), Consignment), (build_frame(results, Outcome), Outcome)
     return Tables(*(check_frame(frame, record).frame for frame, record in frames))
 
@@ -116,15 +109,13 @@ def test_a_disagreement_has_goods_route_and_the_reasons_of_both_models(
     row = compared.disagreements[0]
     given = make_tables().consignments.set_index("consignment_id").loc[row["consignment_id"]]
     assert (row["goods"], row["route"].split(" ")[0]) == (given["description"], given["departure_country"])
-    assert row["value"] == f"{format_amount(given['declared_value'])} {given['currency']}", (
-        "29 USD stood above 28.96 USD"
-    )
+    value = f"{format_amount(given['declared_value'])} {given['currency']}"
+    assert row["value"] == value, "29 USD stood above 28.96 USD"
     assert set(row) == set(comparing.DISAGREEMENT_COLUMNS)
     assert not re.search("Orchid|Kim", str(compared.disagreements)), "they name no person"
     page = " ".join(render_comparison(compared, FIRST, SECOND).split())
-    assert (
-        "Scores of version 1 and version 2 are those of the evaluation fit, whose level is not that" in page
-    )
+    level = "Scores of version 1 and version 2 are those of the evaluation fit, whose level is not that"
+    assert level in page
     assert "so dollars of one consignment may differ between the versions" in page
 
 
@@ -170,10 +161,8 @@ def test_arrivals_whose_results_are_not_known_yet_are_left_out(sides: Sides) -> 
 
 def test_results_without_a_logged_probability_stand_for_what_the_declarations_estimate(sides: Sides) -> None:
     few = make_tables().outcomes.iloc[::2]
-    unlogged, logged = (
-        compare(sides, begins=None, outcomes=few.assign(selection_probability=probability))
-        for probability in (np.nan, 0.5)
-    )
+    tables = (few.assign(selection_probability=probability) for probability in (np.nan, 0.5))
+    unlogged, logged = (compare(sides, begins=None, outcomes=table) for table in tables)
     assert "150 of 150 results have no logged probability" in unlogged.notes[-1]
     assert not logged.notes
     for each in (unlogged, logged):

@@ -116,15 +116,11 @@ def write_training(
     registry: Registry, folder: Path, key: SigningKey | None, *, with_tables: bool = True
 ) -> None:
     version = registry.resolve("3")
-    leaks = [
-        {"look": look, "found": 0.0, "bound": bound, "rows": 900, "where": ""}
-        for look, bound in BOUNDS.items()
-    ]
+    nothing = {"found": 0.0, "rows": 900, "where": ""}
+    leaks = [nothing | {"look": look, "bound": bound} for look, bound in BOUNDS.items()]
     swaps = [{"language": "ko", "rows": 10, "move_95pct": 0.0}]
-    files = {
-        CONFIG_FILE: TrainConfig().to_json().encode(),
-        STORED_SCORES: make_perfect_scores("baseline_rules").content,
-    }
+    scores = make_perfect_scores("baseline_rules").content
+    files = {CONFIG_FILE: TrainConfig().to_json().encode(), STORED_SCORES: scores}
     if with_tables:
         files["tables/leaks.json"] = RunTable(leaks).to_json().encode()
         files["tables/name_swaps.json"] = RunTable(swaps).to_json().encode()
@@ -171,9 +167,8 @@ def test_the_same_tables_promote_if_signed_by_an_evaluator_who_may(
     registry: Registry, version: ModelVersion, tmp_path: Path
 ) -> None:
     write_perfect_runs(registry, tmp_path, SECOND)
-    (find_artifacts(registry, version) / "tables" / "gate.json").write_text(
-        "[]"
-    )  # a conclusion is no evidence
+    # A conclusion is no evidence.
+    (find_artifacts(registry, version) / "tables" / "gate.json").write_text("[]")
     refuse(registry, VERIFIED_RULE, RETIRED)
     assert not promote_third(registry).record.forced
 

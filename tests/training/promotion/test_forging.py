@@ -136,14 +136,9 @@ def date_back(registry: Registry) -> None:
 
 def make_next_record(registry: Registry, version: str) -> PromotionRecord:
     last = list_records(registry)[-1]
-    return msgspec.structs.replace(
-        last,
-        number=last.number + 1,
-        version=version,
-        replaces=last.version,
-        bundle_sha256=registry.resolve(version).tags["bundle_sha256"],
-        previous_sha256=last.compute_sha256(),
-    )
+    follows = {"number": last.number + 1, "replaces": last.version, "previous_sha256": last.compute_sha256()}
+    bundle_sha256 = registry.resolve(version).tags["bundle_sha256"]
+    return msgspec.structs.replace(last, version=version, bundle_sha256=bundle_sha256, **follows)
 
 
 def append_unsigned_record(registry: Registry) -> None:
@@ -243,9 +238,8 @@ def test_the_version_of_the_latest_record_gets_its_alias_back(registry: Registry
     assert registry.find_version("previous", "nps") == registry.resolve("1")
 
 
-ONLY_EVALUATOR = Approvers(
-    [Approver("a reviewer", REVIEWER.public.text, role="evaluator"), *PAIR.members[1:]]
-)
+EVALUATOR = Approver("a reviewer", REVIEWER.public.text, role="evaluator")
+ONLY_EVALUATOR = Approvers([EVALUATOR, *PAIR.members[1:]])
 
 
 @pytest.mark.parametrize(

@@ -40,10 +40,7 @@ CONFIG = {
     "weights": {"background_rows": 1500},
     "evaluation": {"name_rows": 60, "smallest_slice": 20, "origins": 0},
 }
-LONG = CONFIG | {
-    "split": {"validation_days": 20, "test_days": 30, "label_delay_days": 10},
-    "model": {"trees": 25},
-}
+LONG = CONFIG | {"split": CONFIG["split"] | {"test_days": 30}, "model": {"trees": 25}}
 """Settings for a world with enough finds to tell two good models apart."""
 OPENED = 0.33
 LATER = pd.Timedelta(days=7)
@@ -116,14 +113,10 @@ def opened_by_lot(world: SimulatedTables) -> pd.DataFrame:
     chosen = np.random.default_rng(1).random(len(frame)) < OPENED
     received = frame["received_at"][chosen].reset_index(drop=True)
     result = world.truth.set_index("consignment_id")["result"].reindex(frame["consignment_id"][chosen])
-    columns = {
-        "consignment_id": result.index,
-        "inspected_at": received + pd.Timedelta(days=1),
-        "known_at": received + pd.Timedelta(days=9),
-        "result": result.to_numpy(),
-    }
+    times = {"inspected_at": received + pd.Timedelta(days=1), "known_at": received + pd.Timedelta(days=9)}
+    found = pd.DataFrame({"consignment_id": result.index, "result": result.to_numpy()} | times)
     chosen_by = {"selected_by": "random", "selection_probability": OPENED, "status": "inspected"}
-    return check_frame(pd.DataFrame(columns).assign(**chosen_by), Outcome, strict=True).frame
+    return check_frame(found.assign(**chosen_by), Outcome, strict=True).frame
 
 
 def dated_at_arrival(outcomes: pd.DataFrame, consignments: pd.DataFrame) -> pd.DataFrame:
@@ -201,9 +194,8 @@ def test_a_better_model_and_then_its_routine_refit_replace_the_champion(ruled: L
     record = ruled.promote(ruled.registry.resolve(good))
     assert (record.way, record.replaces, record.comparison, record.forced) == ("better", "1", better, False)
     assert record.sentence in record.to_markdown()
-    assert ruled.read_run(good).startswith(
-        f"**PROMOTED.** {record.sentence} Record 2, approved by a reviewer."
-    )
+    said = f"**PROMOTED.** {record.sentence} Record 2, approved by a reviewer."
+    assert ruled.read_run(good).startswith(said)
 
     outcomes, end = ruled.outcomes, ruled.outcomes["known_at"].max()
     later = outcomes.assign(known_at=outcomes["known_at"].where(outcomes["known_at"] < end, end + LATER))

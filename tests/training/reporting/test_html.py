@@ -14,9 +14,8 @@ def test_a_narrow_screen_names_each_cell_of_a_row():
         "</table><table><td>3</td></table>"
     )
     found = label_cells(page)
-    assert '<td data-empty data-label="95&nbsp;% interval" class="main">–</td>' in found, (
-        "lists of ten dashes"
-    )
+    empty = '<td data-empty data-label="95&nbsp;% interval" class="main">–</td>'
+    assert empty in found, "lists of ten dashes"
     assert '<td data-label="95&nbsp;% interval" class="main">1 to 2</td>' in found
     assert found.endswith("<table><td>3</td></table>")
 

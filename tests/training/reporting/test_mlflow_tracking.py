@@ -11,6 +11,8 @@ from consignments.errors import BadInput
 from training.reporting import mlflow_tracking
 from training.reporting.tables import RunTable
 
+METRICS = {"deployed/roc_auc": 0.8, "deployed/roc_auc_low": 0.7, "deployed/recall_at_1pct": float("nan")}
+CAPACITY = RunTable([{"capacity": "1pct", "recall": 0.5}])
 TAGS = {"as_of": "2024-07-01", "target": "nps", "data_sha256": "ab" * 32, "verdict": "better"}
 
 
@@ -25,15 +27,8 @@ def record(**changes):
         "description": "# A run",
         "tags": TAGS,
         "params": {"split.test_days": 28},
-        "metrics": {
-            "deployed/roc_auc": 0.8,
-            "deployed/roc_auc_low": 0.7,
-            "deployed/recall_at_1pct": float("nan"),
-        },
-        "tables": {
-            "capacity": RunTable([{"capacity": "1pct", "recall": 0.5}]),
-            "empty": RunTable([], ("capacity",)),
-        },
+        "metrics": METRICS,
+        "tables": {"capacity": CAPACITY, "empty": RunTable([], ("capacity",))},
         "files": {"report.html": "<h1>a run</h1>"},
         "inputs": {"consignments": mlflow_tracking.InputTable(1000)},
     }
@@ -61,9 +56,8 @@ def test_a_record_lists_what_it_logs_and_its_folder_comes_too(store, tmp_path):
     (tmp_path / "bundle").mkdir()
     (tmp_path / "bundle" / "model.json").write_text("{}")
     made = record(folder=tmp_path).add_files({"evidence.json": b"{}"})
-    assert made.list_files().keys() == {
-        *("tables/capacity.json", "tables/empty.json", "report.html", "evidence.json")
-    }
+    files = {"tables/capacity.json", "tables/empty.json", "report.html", "evidence.json"}
+    assert made.list_files().keys() == files
     run_id = mlflow_tracking.log_run(made, tracking_uri=store)
     paths = {item.path for item in MlflowClient(tracking_uri=store).list_artifacts(run_id)}
     assert paths == {"tables", "report.html", "evidence.json", "bundle"}
@@ -81,10 +75,8 @@ def test_addresses_open_the_runs_the_run_and_the_version(logged, store):
 
 def test_an_interrupted_run_is_killed_and_a_fault_is_named(store):
     client = MlflowClient(tracking_uri=store)
-    with (
-        pytest.raises(KeyboardInterrupt),
-        mlflow_tracking.open_run("stopped", TAGS, tracking_uri=store) as run,
-    ):
+    stopped = mlflow_tracking.open_run("stopped", TAGS, tracking_uri=store)
+    with pytest.raises(KeyboardInterrupt), stopped as run:
         raise KeyboardInterrupt
     assert client.get_run(run.run_id).info.status == "KILLED"
     with pytest.raises(BadInput), mlflow_tracking.open_run("at fault", TAGS, tracking_uri=store) as run:

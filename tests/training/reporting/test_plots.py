@@ -19,9 +19,8 @@ RECIPE = evaluate_recipe(STORED, QUICK)
 VALUES = np.array([[1.0, 0.0], [np.nan, 1.0], [2.0, 1.0]], dtype=np.float32)
 CURVES = plots.draw_capacity_curves(STORED, RECIPE)
 LOSS = {"left_out": "goods", "kind": "group", "worth": 0.02, "worth_low": 0.01, "worth_high": 0.03}
-FAIRNESS = plots.draw_fairness(
-    compute_fairness_rows(STORED.to_period(), msgspec.structs.replace(QUICK, capacity=5))
-)
+BURDEN = compute_fairness_rows(STORED.to_period(), msgspec.structs.replace(QUICK, capacity=5))
+FAIRNESS = plots.draw_fairness(BURDEN)
 DRAWN = {
     "precision": (
         CURVES["precision"],
@@ -97,10 +96,8 @@ def test_bins_without_a_positive_are_drawn_on_the_edge(monkeypatch):
         "plot",
         lambda axes, *at, **style: drawn.update({style["label"]: at}) or draw(axes, *at, **style),
     )
-    bins = [
-        row | {"rate": 0.0, "rate_low": 0.0} if place % 2 else row
-        for place, row in enumerate(RECIPE.model.calibration)
-    ]
+    bins = list(RECIPE.model.calibration)
+    bins[1::2] = [row | {"rate": 0.0, "rate_low": 0.0} for row in bins[1::2]]
     chart = plots.draw_calibration(replace(RECIPE.model, calibration=bins))
     scores, edge, _ = drawn["no positive in the bin"]
     assert len(scores) == len(bins) // 2

@@ -46,11 +46,9 @@ def read_rows(folder, name):
 
 
 def test_the_folder_holds_bundles_scores_page_tables_and_charts(trained, folder):
-    folders, files = (
-        "bundle evaluation scores tables plots",
-        "config.json description.md evidence.json report.html",
-    )
-    assert {path.name for path in folder.iterdir()} == {*folders.split(), *files.split()}
+    folders = ["bundle", "evaluation", "scores", "tables", "plots"]
+    files = ["config.json", "description.md", "evidence.json", "report.html"]
+    assert {path.name for path in folder.iterdir()} == {*folders, *files}
     assert (folder / STORED_SCORES).exists()
     assert {path.stem for path in (folder / "tables").iterdir()} == set(TABLES)
     charts = {path.stem: path.read_text() for path in (folder / "plots").iterdir()}

@@ -53,10 +53,8 @@ def test_a_sample_stands_for_all_traffic(sampled, trained):
     assert sampled.test_traffic.traffic.sum() == pytest.approx(len(trained.test_traffic.score))
     counts, expected = ([row["consignments"] for row in each.deployed.origins] for each in (sampled, trained))
     assert counts == expected
-    both = pd.Series(trained.test_traffic.score, trained.test_rows)
-    assert (
-        both[sampled.test_rows].rank() == pd.Series(sampled.test_traffic.score, sampled.test_rows).rank()
-    ).all()
+    mine, whole = (pd.Series(each.test_traffic.score, each.test_rows) for each in (sampled, trained))
+    assert (whole[sampled.test_rows].rank() == mine.rank()).all()
     one, other = (each.deployed.recipe for each in (sampled, trained))
     assert one.model.counts.known == other.model.counts.known
     for metric in ("roc_auc", "recall_at_5pct", "recall_at_10pct"):

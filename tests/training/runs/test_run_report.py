@@ -74,13 +74,8 @@ def cut(text, begin, end):
 
 def test_what_to_do_comes_first_then_what_was_counted_then_what_is_estimated(run, page):
     text, counts = read_text(page), run.trained.deployed.recipe.model.counts
-    said = (
-        run.gate.recommendation.sentence,
-        "What was counted",
-        f"Of {counts.known} known",
-        "What is estimated",
-    )
-    places = [text.index(words) for words in said]
+    figures = ("What was counted", f"Of {counts.known} known", "What is estimated")
+    places = [text.index(words) for words in (run.gate.recommendation.sentence, *figures)]
     assert places[0] == min(places)
     assert places[-1] == max(places)
 

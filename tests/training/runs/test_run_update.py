@@ -41,13 +41,11 @@ def build_report():
 @pytest.fixture(scope="module")
 def reviewed(tmp_path_factory):
     store = create_store(tmp_path_factory.mktemp("store"))
-    run_id, comparison = (
-        log_run(
-            RunRecord(kind, FIRST, {"kind": kind}, files={page: PAGE, FACTS_FILE: "The facts of the run."}),
-            tracking_uri=store,
-        )
-        for kind, page in PAGES.items()
-    )
+    run_ids, facts = [], {FACTS_FILE: "The facts of the run."}
+    for kind, page in PAGES.items():
+        record = RunRecord(kind, FIRST, {"kind": kind}, files={page: PAGE} | facts)
+        run_ids.append(log_run(record, tracking_uri=store))
+    run_id, comparison = run_ids
     registry, version = Described(store), SimpleNamespace(name="nps-risk", number="1", run_id=run_id)
     write_review(registry, version, build_report()._replace(comparison_run=comparison))
     return registry, run_id, comparison

@@ -48,11 +48,8 @@ def test_a_run_is_named_by_what_was_requested(tables, world):
 
 def test_swapped_results_are_refused_with_their_numbers(tables):
     first = tables.outcomes[tables.outcomes["known_at"].notna()].iloc[[0] * 60]
-    found = first.assign(
-        consignment_id=tables.consignments["consignment_id"].iloc[:60].array,
-        selected_by="model",
-        result=["nps"] * 12 + ["clear"] * 48,
-    )
+    ids, results = tables.consignments["consignment_id"].iloc[:60].array, ["nps"] * 12 + ["clear"] * 48
+    found = first.assign(consignment_id=ids, selected_by="model", result=results)
     TrainingTask(Tables(tables.consignments, found)).check()
     swapped = found.assign(result=found["result"].replace({"nps": "clear", "clear": "nps"}))
     told = r"target nps: more than half.*got 80.0 % of 60 results: nps 48, clear 12; expected at most 50.0 %.*not swapped"
