@@ -112,9 +112,8 @@ def test_ordinary_values_missing_ones_and_codes_in_small_letters_give_no_doubt()
 
 
 def test_a_stream_counts_what_a_table_in_memory_counts(tmp_path: Path) -> None:
-    changes: list[dict[str, object]] = [
-        {each.values[0]["column"]: each.values[0]["sent"]} for each in DOUBTFUL
-    ]
+    cases = [each.values[0] for each in DOUBTFUL]
+    changes = [{case["column"]: case["sent"]} for case in cases]
     frame = build_frames(*changes, {"departure_country": "Japan"})
     frame.loc[len(frame) - 1, "consignment_id"] = "C0"  # repeated: rejected, and not counted
     write_table(frame, tmp_path / "t.parquet")

@@ -48,9 +48,8 @@ def test_a_bad_item_in_a_list_is_a_fault_of_its_row() -> None:
 def test_codes_given_as_numbers_become_texts_with_their_zeros(code: int, text: str) -> None:
     read = read_texts(f'[{{"hs_code": {code}, "value": "3.5"}}]')
     assert columns.to_items(read.values) == [(Item(hs_code=text, value=3.5),)]
-    assert columns.to_items(columns.read_items(pa.array([[{"hs_code": code}]])).values) == [
-        (Item(hs_code=text),)
-    ]
+    of_lists = columns.read_items(pa.array([[{"hs_code": code}]]))
+    assert columns.to_items(of_lists.values) == [(Item(hs_code=text),)]
 
 
 @pytest.mark.parametrize(
@@ -83,6 +82,5 @@ def test_codes_are_lists_of_texts_within_their_limits(codes: Any) -> None:
     read = columns.convert_column(codes, "codes")
     assert read.values.type == columns.CODES_TYPE
     assert columns.to_list_texts(read.values).to_pylist() == ['["a","b"]', *[None] * 5]
-    assert [(why, rows.tolist()) for why, rows in read.faults] == [
-        (columns.BAD_CODES, [False, False, *[True] * 4])
-    ]
+    faults = [(why, rows.tolist()) for why, rows in read.faults]
+    assert faults == [(columns.BAD_CODES, [False, False, *[True] * 4])]

@@ -35,8 +35,6 @@ def reasons(table: tables.Table) -> list[tuple[str, str, str]]:
     return [(reject.place, reject.column, reject.reason) for reject in table.rejects]
 
 
-# --- every format says the same ---------------------------------------------------------------------------------------
-
 ITEMS = (Item("shirts", 2.0, 0.25, 34.0, "010610", "NA"), Item("socks"))
 TEXTS = {"master_id": "USLAXA", "sender_email": "a@b.example", "consignee_country": "NA", "account_id": "007"}
 TIMES = {"account_opened_on": date(2024, 2, 1), "cancelled_at": day(2.5)}
@@ -103,9 +101,6 @@ def test_a_table_is_read_as_its_line_says(tmp_path: Path, case: dict[str, Any]) 
         assert line.startswith(start)
 
 
-# --- faults of a row --------------------------------------------------------------------------------------------------
-
-
 def test_personal_data_never_stand_in_reasons_or_on_the_screen(tmp_path: Path) -> None:
     secret = "Kim Min-su" * 60
     table = read_csv(tmp_path, HEADER + f"X1,Kim Min-su,2024-03-04,{secret},,1\n")
@@ -132,9 +127,8 @@ def test_an_unknown_column_may_change_its_type(tmp_path: Path, monkeypatch: pyte
     ],
 )
 def test_a_contradictory_outcome_is_rejected(changes: dict[str, Any], column: str, reason: str) -> None:
-    table = tables.check_frame(
-        tables.build_frame([make_outcome("X1", **changes), make_outcome("X2")], Outcome), Outcome
-    )
+    frame = tables.build_frame([make_outcome("X1", **changes), make_outcome("X2")], Outcome)
+    table = tables.check_frame(frame, Outcome)
     (reject,) = table.rejects
     assert (reject.identifier, reject.column, reject.reason.startswith(reason)) == ("X1", column, True)
     assert table.frame["consignment_id"].tolist() == ["X2"]
@@ -178,9 +172,6 @@ def test_a_repeated_row_is_ignored_rejected_or_in_a_log_a_later_version(
     assert (len(table.rejects), table.report.repeats) == (rejected, repeats)
 
 
-# --- faults of a file -------------------------------------------------------------------------------------------------
-
-
 def test_strict_makes_any_reject_a_failure(tmp_path: Path) -> None:
     text = HEADER + "X1,postal,soon,,,1\nX2,postal,2024-03-04,,,1\n"
     with pytest.raises(FileFault, match=r"table.csv row 1 \(X1\), received_at"):
@@ -198,9 +189,6 @@ def test_rejects_are_written_with_their_rows(tmp_path: Path) -> None:
     assert len(table.frame) == 0
     write_rejects([], tmp_path / "rejects.csv")
     assert (tmp_path / "rejects.csv").read_text() == '"place","identifier","column","reason","row"\n'
-
-
-# --- frames and records -----------------------------------------------------------------------------------------------
 
 
 def test_declared_columns_are_read_with_their_kind(tmp_path: Path) -> None:
@@ -273,16 +261,13 @@ def test_a_score_table_is_read_back_with_codes_as_texts(tmp_path: Path) -> None:
 
 def test_a_row_of_a_log_dated_after_tomorrow_is_at_fault() -> None:
     soon, later = (pd.Timestamp.now("UTC").floor("s") + pd.Timedelta(days=days) for days in (0.9, 1.1))
-    rows = tables.build_frame(
-        [make_consignment("A"), make_consignment("B"), make_consignment("C")], Consignment
-    )
+    rows = tables.build_frame([make_consignment(name) for name in "ABC"], Consignment)
     rows.loc[[1, 2], "received_at"] = [soon, later]
     table = tables.check_frame(rows.assign(sequence=[1, 2, 3]), Consignment)
     assert [(reject.identifier, reject.column) for reject in table.rejects] == [("C", "received_at")]
     assert "after tomorrow" in table.rejects[0].reason
-    assert not tables.check_frame(rows, Consignment).rejects, (
-        "without a sequence it comes last and harms nothing"
-    )
+    # without a sequence it comes last and harms nothing
+    assert not tables.check_frame(rows, Consignment).rejects
     told = tables.build_frame([make_outcome("A"), make_outcome("B")], Outcome)
     told["recorded_at"] = [soon, later]
     table = tables.check_frame(told.assign(sequence=[1, 2]), Outcome)
@@ -296,7 +281,5 @@ def test_a_declared_column_that_the_table_lacks_is_refused_and_the_nearest_is_na
     for read in (tables.read_table, tables.stream_table):
         with pytest.raises(FileFault, match=told):
             read(tmp_path / "t.parquet", create_consignment_type(numeric=["tax_rat"]))
-    assert (
-        len(tables.read_table(tmp_path / "t.parquet", create_consignment_type(numeric=["tax_rate"])).frame)
-        == 1
-    )
+    named = create_consignment_type(numeric=["tax_rate"])
+    assert len(tables.read_table(tmp_path / "t.parquet", named).frame) == 1

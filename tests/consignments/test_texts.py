@@ -26,22 +26,6 @@ PARTIES = [{"role": "CN", "name": "K"}, {"role": "CZ", "name": "A", "deep": {"er
 TREE = parse_json_tree(json.dumps({"head": {"cur": "EUR"}, "party": PARTIES, "a.b": "dotted"}).encode())
 
 
-def find_path(path: str) -> list[Any]:
-    return find_values([TREE], path)
-
-
-def find_path_of_a_party(path: str) -> list[Any]:
-    return find_values([TREE, TREE["party"][1]], path)
-
-
-def read_xml(text: str) -> tuple[str, Any]:
-    return parse_xml_tree(text.encode(), [])
-
-
-def read_json(text: str) -> Any:
-    return parse_json_tree(text.encode())
-
-
 def read_waybill(text: str) -> tuple[str, str, bool] | None:
     """Read the number, the house, and whether the check digit holds."""
     found = identifiers.parse_awb(text)
@@ -58,12 +42,12 @@ def join_stops(routes: list[str | None]) -> str | None:
 READERS: dict[str, Callable[[Any], Any]] = {
     **{"country": parse_country, "text": clean_text, "unit": get_unit_factor, "time": parse_time},
     **{"short date": parse_short_date, "airport": find_airport_country, "local name": get_local_name},
-    **{"path": find_path, "path of a party": find_path_of_a_party, "XML": read_xml, "JSON": read_json},
-    **{
-        "stops of house and master": join_stops,
-        "consolidation": looks_consolidated,
-        "administrative": is_admin_text,
-    },
+    "path": lambda path: find_values([TREE], path),
+    "path of a party": lambda path: find_values([TREE, TREE["party"][1]], path),
+    "XML": lambda text: parse_xml_tree(text.encode(), []),
+    "JSON": lambda text: parse_json_tree(text.encode()),
+    "stops of house and master": join_stops,
+    **{"consolidation": looks_consolidated, "administrative": is_admin_text},
     **{"vague": is_vague, "words": normalize_words, "heading": has_heading, "item": identifiers.parse_s10},
     **{"check digit": identifiers.has_valid_check_digit, "identifier": identifiers.normalize_identifier},
     **{"waybill": read_waybill, "waybill number": identifiers.format_awb_number},

@@ -32,10 +32,9 @@ outcomes = st.builds(
 def test_results_are_seen_once_known_and_recorded(case: dict[str, Any]) -> None:
     """Each line has the changes of a clear outcome, and from when it is visible; null is never."""
     outcome = msgspec.convert(msgspec.to_builtins(make_outcome()) | case["changes"], Outcome)
-    expected = case["visible"]
-    assert visibility.get_visible_us(outcome) == (
-        to_us(datetime.fromisoformat(expected)) if expected else NO_TIME
-    )
+    visible = case["visible"]
+    expected = to_us(datetime.fromisoformat(visible)) if visible else NO_TIME
+    assert visibility.get_visible_us(outcome) == expected
 
 
 def test_a_final_result_without_known_at_is_refused_rather_than_visible_at_once() -> None:

@@ -55,10 +55,7 @@ def test_a_folder_appears_as_a_whole_and_one_run_writes_it(tmp_path: Path) -> No
         with pytest.raises(BadInput, match="another run"), draft_folder(out, "table"):
             raise AssertionError
         assert ((work / "mine").exists(), out.exists()) == (True, False)
-    assert [path.relative_to(tmp_path / "new") for path in draft.parent.rglob("*")] == [
-        Path("out"),
-        Path("out/mine"),
-    ]
+    assert list(draft.parent.rglob("*")) == [out, out / "mine"]
     with pytest.raises(FileFault, match="out: the folder cannot be written"), draft_folder(out, "table"):
         pass  # there is an earlier one
     with draft_folder(out, "table", tmp_path / "earlier") as work:

@@ -41,11 +41,8 @@ def test_messages_are_read_as_their_line_says(case: dict[str, Any]) -> None:
 
 def check_case(messages: list[bytes], case: dict[str, Any]) -> None:
     came, read = case.get("received_at"), case.get("read", [])
-    found = read_messages(
-        messages,
-        received_at=came and datetime.fromisoformat(came),
-        mappings=load_mappings(case.get("mapping", "")),
-    )
+    received_at, mappings = came and datetime.fromisoformat(came), load_mappings(case.get("mapping", ""))
+    found = read_messages(messages, received_at=received_at, mappings=mappings)
     assert found.repeats == case.get("repeats", found.repeats)
     if all(isinstance(each, str) for each in read):
         assert sorted(c.consignment_id for c in found.consignments) == sorted(read), found.rejects

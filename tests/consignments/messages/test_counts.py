@@ -85,9 +85,8 @@ def check_counts(found: ParsedMessages, numbers: range) -> bool:
     if found.rejects:
         assert not found.consignments, [str(each) for each in found.rejects]
         return False
-    assert sorted(c.consignment_id for c in found.consignments) == [
-        f"RB{number:08d}5GB" for number in numbers
-    ]
+    expected = [f"RB{number:08d}5GB" for number in numbers]
+    assert sorted(c.consignment_id for c in found.consignments) == expected
     for c in found.consignments:
         number = int(c.consignment_id[2:10])
         assert c.description == f"goods {number}"
@@ -102,10 +101,8 @@ def try_lists(count: int, largest: int, seed: int) -> int:
     for _ in range(count):
         number = chance.choice((1, 2, 3, 7, largest))
         form = chance.choice(FORMS)
-        records = [
-            build_record(each, chance.choice(("cds", "view", "flat", "itmatt")) if form == "cds" else form)
-            for each in range(1, number + 1)
-        ]
+        mixed = ("cds", "view", "flat", "itmatt") if form == "cds" else (form,)
+        records = [build_record(each, chance.choice(mixed)) for each in range(1, number + 1)]
         message = build_list(records, chance)
         read += check_counts(read_messages([message]), range(1, number + 1))
     return read

@@ -77,17 +77,13 @@ def test_a_consignment_that_no_entry_can_be_made_of_is_a_reject_and_the_others_s
     result = read_batch([build_house(number) for number in range(10)])
     assert list_houses(result) == [0, 1, 2, 3, 4, 5, 6, 8, 9]
     (reject,) = result.rejects
-    assert (reject.place, reject.reason) == (
-        "m7",
-        "the reader failed on it (ValueError); report it with the message",
-    )
+    told = "the reader failed on it (ValueError); report it with the message"
+    assert (reject.place, reject.reason) == ("m7", told)
 
 
 def test_a_reader_that_fails_on_linked_documents_rejects_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    documents = [
-        RawMessage(f"{n}.json", b'{"@type": "Waybill", "waybillNumber": "180-1234567%d"}' % n)
-        for n in (1, 2, 3)
-    ]
+    waybill = b'{"@type": "Waybill", "waybillNumber": "180-1234567%d"}'
+    documents = [RawMessage(f"{n}.json", waybill % n) for n in (1, 2, 3)]
 
     def fail_after_the_first(linker: OneRecordLinker) -> Iterator[tuple[str, Parsed]]:
         yield "1.json", Ignored("ONE Record waybill", "nothing in it")
@@ -95,10 +91,8 @@ def test_a_reader_that_fails_on_linked_documents_rejects_the_rest(monkeypatch: p
 
     monkeypatch.setattr(OneRecordLinker, "read_all", fail_after_the_first)
     (result,) = link_documents(documents, ReadOptions())
-    assert [(each.place, "ZeroDivisionError" in each.reason) for each in result.rejects] == [
-        ("2.json", True),
-        ("3.json", True),
-    ]
+    assert [each.place for each in result.rejects] == ["2.json", "3.json"]
+    assert all("ZeroDivisionError" in each.reason for each in result.rejects)
 
 
 def test_a_table_of_open_quotation_marks_ends_soon(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,14 +25,8 @@ def test_more_items_than_a_record_holds_are_cut_with_a_code() -> None:
 
 def test_missing_mandatory_elements_are_no_reason_to_refuse() -> None:
     data = messages.HOUSE.read_bytes()
-    parts = (
-        "ConsignorParty",
-        "ConsigneeParty",
-        "OriginLocation",
-        "TotalPieceQuantity",
-        "TransportContractDocument",
-    )
-    for name in map(str.encode, parts):
+    names = (b"ConsignorParty", b"ConsigneeParty", b"OriginLocation", b"TransportContractDocument")
+    for name in (*names, b"TotalPieceQuantity"):
         data = re.sub(rb"<ram:%s>.*?</ram:%s>" % (name, name), b"", data, flags=re.DOTALL)
     found = messages.read_one(data)
     assert (found.consignment_id, found.route) == ("WHX26030917", "ICN")
@@ -76,12 +70,10 @@ def test_an_element_is_read_in_any_number_of_unknown_ones_and_the_first_counts()
 
 
 def test_messages_become_a_table_that_passes_its_checks() -> None:
-    later = messages.change_message(
-        messages.HOUSE, ("PARK JI HO", "KIM"), ("2026-03-10T08:42:00", "2026-03-10T09:42:00")
-    )
-    found = messages.read_all(
-        messages.HOUSE, messages.MASTER, messages.DIRECT, messages.POUNDS, messages.HOUSE, later
-    )
+    hour_later = ("2026-03-10T08:42:00", "2026-03-10T09:42:00")
+    later = messages.change_message(messages.HOUSE, ("PARK JI HO", "KIM"), hour_later)
+    others = (messages.MASTER, messages.DIRECT, messages.POUNDS)
+    found = messages.read_all(messages.HOUSE, *others, messages.HOUSE, later)
     table = check_frame(build_frame(found.consignments, Consignment), Consignment)
     assert table.rejects == ()
     assert list(table.frame["sequence"]) == [1, 2, 3, 4, 5]  # the house was amended; its copy changed nothing
@@ -93,13 +85,10 @@ def test_messages_become_a_table_that_passes_its_checks() -> None:
     not messages.SAMPLES.exists(), reason="the collected sample messages stand beside this repository only"
 )
 def test_collected_sample_messages_are_read() -> None:
-    found = messages.read_all(
-        *sorted([*messages.SAMPLES.glob("xfwb/*.xml"), *messages.SAMPLES.glob("xfzb/*.xml")])
-    )
-    assert {c.consignment_id: c.route for c in found.consignments if c.level == "master"} == {
-        "888-11111111": "ORK>DUB>AUH>PVG",
-        "020-68548340": "VCP>FRA>CDG",
-    }
+    paths = [*messages.SAMPLES.glob("xfwb/*.xml"), *messages.SAMPLES.glob("xfzb/*.xml")]
+    found = messages.read_all(*sorted(paths))
+    routes = {c.consignment_id: c.route for c in found.consignments if c.level == "master"}
+    assert routes == {"888-11111111": "ORK>DUB>AUH>PVG", "020-68548340": "VCP>FRA>CDG"}
     house = found.consignments[-1]
     assert house.consignment_id == "888-11111111/SEL22222222"
     assert (house.route, house.gross_weight_kg, house.pieces) == ("ICN>FRA>FDH", 134.0, 10.0)

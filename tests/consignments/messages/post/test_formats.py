@@ -7,19 +7,15 @@ from consignments.messages.post.edifact import find_message_type, read_interchan
 
 
 def test_segments_are_split_with_their_own_separators_and_released_ones() -> None:
-    assert list(split_segments(b"UNA|;.! ~UNH;1;A|B~NAD;C!;Z|!~~")) == [
-        [["UNH"], ["1"], ["A", "B"]],
-        [["NAD"], ["C;Z", "~"]],
-    ]
+    head, party = split_segments(b"UNA|;.! ~UNH;1;A|B~NAD;C!;Z|!~~")
+    assert (head, party) == ([["UNH"], ["1"], ["A", "B"]], [["NAD"], ["C;Z", "~"]])
     assert list(split_segments("UNH+1?:2\ufdd0\0'".encode())) == [[["UNH"], ["1:2"]]]
     assert find_message_type(b"UNB+UNOA:1'UNH+1+CUSITM:1'") == "CUSITM"
 
 
 def test_segments_group_under_their_leaders() -> None:
-    (message,) = read_interchange(
-        b"UNH+1+ITMATT'BGM+1'GID+1'FTX+tea'GID+2'FTX+cups'UNS+S'FTX+end'UNT+9+1'",
-        {"group": ["GID"], "until": ["UNS"]},
-    )
+    content = b"UNH+1+ITMATT'BGM+1'GID+1'FTX+tea'GID+2'FTX+cups'UNS+S'FTX+end'UNT+9+1'"
+    (message,) = read_interchange(content, {"group": ["GID"], "until": ["UNS"]})
     assert [group["ftx"][0]["1"][0]["#text"] for group in message["gid"]] == [["tea"], ["cups"]]
     assert message["ftx"][0]["1"][0]["1"] == ["end"]
 
