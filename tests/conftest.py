@@ -28,9 +28,8 @@ SHARED = ("shared_run", "lived_lane", "lived_world")
 
 @cache
 def _find_shared(file: Path) -> str:
-    asking = [
-        each.read_text(encoding="utf-8") for each in (file, file.with_name("conftest.py")) if each.exists()
-    ]
+    files = [each for each in (file, file.with_name("conftest.py")) if each.exists()]
+    asking = [each.read_text(encoding="utf-8") for each in files]
     found = (name for name in SHARED if any(re.search(rf"\b{name}[,:)]", text) for text in asking))
     return next(found, "")
 

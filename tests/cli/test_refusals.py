@@ -24,9 +24,8 @@ FILES = {
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with tables, a message, the key of one approver, a plan, and the state of a first batch."""
     made = tmp_path_factory.mktemp("asked")
-    write_records(
-        made / "c.parquet", [make_consignment("SEIZED"), make_consignment("RB4", received_at=day(12))]
-    )
+    consignments = [make_consignment("SEIZED"), make_consignment("RB4", received_at=day(12))]
+    write_records(made / "c.parquet", consignments)
     write_records(made / "o.parquet", [make_outcome("SEIZED", result="nps")])
     write_records(made / "no_outcomes.parquet", [], Outcome)
     for suffix in ("csv", "parquet"):

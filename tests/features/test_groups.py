@@ -66,9 +66,6 @@ def test_both_sides_are_read_alike(name, address):
     assert found["parties.same_address"] == (address is not None)
 
 
-# --- what is learnt -----------------------------------------------------------------------------------------------------
-
-
 def test_codes_follow_frequency_and_then_the_alphabet_and_rare_values_have_none():
     carriers = [make_consignment(carrier=name) for name in ("DHL", "FedEx", "FedEx", "EMS", "UPS")]
     plain = FeatureConfig()

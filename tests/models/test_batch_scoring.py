@@ -46,9 +46,7 @@ def test_a_feature_matrix_without_fit_cannot_be_scored(bundle: Bundle, unfitted:
 
 def test_a_bundle_without_anything_learnt_does_not_score_a_table(bundle: Bundle) -> None:
     values, arrays = build_feature_parameters(bundle, PSEUDONYMS).fitted.create_empty().to_plain()
+    unlearnt = replace(bundle, fitted=values, arrays=arrays)
+    inputs = FeatureInputs.from_tables(Tables(make_new_consignments()))
     with pytest.raises(BadInput, match=REFUSAL):
-        score_table(
-            replace(bundle, fitted=values, arrays=arrays),
-            FeatureInputs.from_tables(Tables(make_new_consignments())),
-            PSEUDONYMS,
-        )
+        score_table(unlearnt, inputs, PSEUDONYMS)

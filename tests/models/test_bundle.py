@@ -22,14 +22,8 @@ from models.reasons.ranking import Reason
 from models.risk_model import RiskModel
 from models.traffic_profile import ReferenceProfile
 
-CARD = ModelCard(
-    name="nps-risk",
-    target="nps",
-    as_of="2024-06-01T00:00:00Z",
-    data_sha256="ab" * 32,
-    code_version="0.1.0",
-    feature_spec_sha256=SPEC.compute_digest(),
-)
+DATA_SUM, SPEC_SUM = "ab" * 32, SPEC.compute_digest()
+CARD = ModelCard("nps-risk", "nps", "2024-06-01T00:00:00Z", DATA_SUM, "0.1.0", SPEC_SUM)
 CONFIG = FeatureConfig(ExtraColumns(numeric=("tax_rate",)), HistoryKeys((("hs_code", "route"),)))
 FITTED = {"vocabularies": {"carrier": ["royal mail", "ems"]}, "norms": {"61": [1.5, 0.25]}}
 ARRAYS = {

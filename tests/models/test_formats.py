@@ -25,8 +25,7 @@ def test_numbers_of_arrays_are_written_as_others():
 def test_a_template_escapes_values_and_refuses_unknown_names(tmp_path: Path) -> None:
     (tmp_path / "page.html").write_text("<p>{{ text }}</p>{{ markup|safe }}")
     page = create_page_environment(tmp_path).get_template("page.html")
-    assert (
-        page.render(text="<b>\u202egnp", markup="<i>\u202e</i>") == "<p>&lt;b&gt;[U+202E]gnp</p><i>\u202e</i>"
-    )
+    shown = page.render(text="<b>\u202egnp", markup="<i>\u202e</i>")
+    assert shown == "<p>&lt;b&gt;[U+202E]gnp</p><i>\u202e</i>"
     with pytest.raises(jinja2.UndefinedError):
         page.render(text="")

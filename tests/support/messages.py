@@ -110,9 +110,6 @@ def read_all(*sources: Path | bytes, **options: Any) -> ParsedMessages:
     return found
 
 
-# --- the values of one reader, before they are linked ---
-
-
 def replace_houses(sample: str, name: str, house: str, values: Iterable[Any]) -> bytes:
     """Put other houses, one for each value, in the place of those of a sample, whose elements have a name."""
     head, _, rest = load(sample).decode().partition(f"<{name}>")

@@ -17,10 +17,9 @@ def tables(tmp_path: Path) -> str:
         make_consignment("OPENED", received_at=day(-4)),
         make_consignment("WAITING", received_at=day(11), consignee_phone="+82 10 5550 1234"),
     ]
-    results = {"SEIZED": ("nps", 1, 10), "OPENED": ("clear", -3, -2)}
     outcomes = [
-        make_outcome(name, result=result, inspected_at=day(inspected), known_at=day(known))
-        for name, (result, inspected, known) in results.items()
+        make_outcome("SEIZED", result="nps", inspected_at=day(1), known_at=day(10)),
+        make_outcome("OPENED", result="clear", inspected_at=day(-3), known_at=day(-2)),
     ]
     write_records(tmp_path / "c.parquet", rows)
     write_records(tmp_path / "o.parquet", outcomes)

@@ -56,8 +56,6 @@ def test_disguised_texts_have_the_values_of_their_definition() -> None:
         assert {name: value for name, value in found.items() if value and not isnan(value)} == case["values"]
 
 
-# --- hostile texts ---
-
 SPELLINGS = [term.spelling for term in [*read_names(), *read_words()]]
 ORDINARY = [
     *("tea", "gift", "shirt", "500g", "3", "MMC", "card", "meow", "box", "|", "of", "대마", "粉末", "XXX"),

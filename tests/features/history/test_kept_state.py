@@ -175,8 +175,6 @@ def test_an_identifier_that_comes_again_amends_as_in_a_log() -> None:
     assert run(state, second, [])[0].tobytes() == expected[1:].tobytes()
 
 
-# --- on disk ---
-
 BATCHES = {
     "monday": ([arrive("a", 0), arrive("b", 0.2), arrive("c", 0.5, cancelled_us=moment(1.5))], [find("a", 0.4), find("b", 3)]),
     "tuesday": ([arrive("d", 1), arrive("e", 1.25)], [find("d", 1.1)]),

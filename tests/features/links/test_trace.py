@@ -61,8 +61,6 @@ def test_every_key_of_history_that_may_betray_a_party_is_in_an_identifier_with_a
     assert len({each.noun for each in LINK_IDENTIFIERS}) == len(LINK_IDENTIFIERS)
 
 
-# --- never the future -------------------------------------------------------------------------------------------------
-
 NAMES, DAYS = "ABCDEF", 12
 half_days = st.integers(0, 2 * DAYS).map(lambda number: number / 2)
 few = st.sampled_from([None, "1", "2", "3"])

@@ -52,12 +52,10 @@ def test_as_trees_the_rules_say_the_same_for_every_row() -> None:
     rng = np.random.default_rng(2)
     X = rng.choice(np.float32([np.nan, -1, 0, 1 / 31, 1 / 30, 0.5, 1, 3, 5]), (500, len(REAL)))
     nothing = Hand([], [], [], [], [], [0.0], [1])
-    flat = text_of([nothing], len(REAL)).replace(
-        " ".join(f"f{i}" for i in range(len(REAL))), " ".join(REAL.names)
-    )
-    trees = Trees.from_text(
-        blend_trees([(flat, 1.0)], [(each, 1.0) for each in prior.to_step_functions(rows.X)])
-    )
+    numbered = " ".join(f"f{i}" for i in range(len(REAL)))
+    flat = text_of([nothing], len(REAL)).replace(numbered, " ".join(REAL.names))
+    steps = [(each, 1.0) for each in prior.to_step_functions(rows.X)]
+    trees = Trees.from_text(blend_trees([(flat, 1.0)], steps))
     assert np.allclose(trees.predict_raw(X), prior.predict_raw(X), rtol=0, atol=1e-12)
 
 

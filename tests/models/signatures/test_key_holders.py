@@ -21,11 +21,8 @@ EVALUATOR = Approver("an evaluator", SECOND.public.text, role="evaluator")
 def test_a_file_gives_back_what_was_written(tmp_path: Path) -> None:
     path = tmp_path / "keys.toml"
     assert Partners.read(path).members == ()
-    members = [
-        Approver('A "quoted" name\\', REVIEWER.public.text, AT),
-        Approver("이름", STRANGER.public.text),
-        EVALUATOR,
-    ]
+    quoted = Approver('A "quoted" name\\', REVIEWER.public.text, AT)
+    members = [quoted, Approver("이름", STRANGER.public.text), EVALUATOR]
     Approvers(members, 2).write(path)
     read = Approvers.read(path)
     assert (list(read.members), read.signatures, read.where) == (members, 2, str(path))

@@ -36,12 +36,8 @@ def client(bundle: Path, partner: ExchangePartner, pages_here: None) -> Iterator
     """A service with a detection for each test, and a consignment without a result."""
     folder = partner.exchange.parent
     publish(folder, bundle, "1")
-    keys = write_keys(
-        folder / "keys.toml",
-        {"key": "all", "person": "K. Lee"},
-        {"key": "reader", "scopes": ("read",)},
-        {"key": "busan", "offices": ("Busan",)},
-    )
+    bound = {"key": "reader", "scopes": ("read",)}, {"key": "busan", "offices": ("Busan",)}
+    keys = write_keys(folder / "keys.toml", {"key": "all", "person": "K. Lee"}, *bound)
     settings = settings_in(
         folder, NPSRISK_EXCHANGE_DIR=str(partner.exchange), NPSRISK_ADMINISTRATION="XB", NPSRISK_API_KEYS_FILE=str(keys)
     )  # fmt: skip

@@ -85,10 +85,8 @@ def render(renderer: PageRenderer, offices: tuple[str, ...] | None = None, **que
 def test_the_page_names_what_passed_and_ranks_what_is_in_hand(renderer: PageRenderer) -> None:
     status, text = render(renderer, id="SEIZED")
     assert status == 200
-    assert (
-        "5 consignments of the last 30 days share its sender's phone: "
-        "2 in hand, 2 passed without an inspection (1 released)." in text
-    )
+    shared = "5 consignments of the last 30 days share its sender's phone"
+    assert f"{shared}: 2 in hand, 2 passed without an inspection (1 released)." in text
     table, _, rest = text.partition("What shares something with it")[2].partition("Linked, but not")
     linked, _, ranked = rest.partition("In hand, ranked again")
     states = ("passed, not inspected", "released", "inspected, nothing found")

@@ -108,11 +108,9 @@ def test_what_became_known_later_changes_nothing(brief: Brief) -> None:
     times = {"selected_at": day(99), "inspected_at": day(99), "known_at": day(150)}
     arrived = make_consignment("later", received_at=day(120), office="Busan")
     later = build_tables([arrived], [make_outcome("Incheon-99-4", **times, result="nps")])
-    more = Tables(
-        pd.concat([tables.consignments, later.consignments], ignore_index=True),
-        pd.concat([tables.outcomes, later.outcomes], ignore_index=True),
-        tables.alerts,
-    )
+    consignments = pd.concat([tables.consignments, later.consignments], ignore_index=True)
+    outcomes = pd.concat([tables.outcomes, later.outcomes], ignore_index=True)
+    more = Tables(consignments, outcomes, tables.alerts)
     assert to_plain(build_brief(more, AS_OF, recent_days=40)) == to_plain(brief)
 
 

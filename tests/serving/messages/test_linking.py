@@ -111,8 +111,6 @@ def describe_links(links: Links) -> Any:
     return links.houses, links.masters, links.members, houses
 
 
-# --- a master before and after its houses ---
-
 Write = Callable[[str, datetime], bytes]
 
 
