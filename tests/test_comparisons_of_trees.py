@@ -51,9 +51,8 @@ def test_a_mutant_is_tried_and_its_file_restored(
 ) -> None:
     source = "def add(a, b):\n    return a + b\n"
     (tmp_path / "sums.py").write_text(source)
-    (tmp_path / "test_sums.py").write_text(
-        f"from sums import add\ndef test_add():\n    value = add(1, 2)\n    assert value == {claim}\n"
-    )
+    test = f"def test_add():\n    value = add(1, 2)\n    assert value == {claim}\n"
+    (tmp_path / "test_sums.py").write_text("from sums import add\n" + test)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     start = source.index(" + ")

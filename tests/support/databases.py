@@ -121,9 +121,8 @@ def stored_bytes(folder: Path) -> bytes:
     else:
         raw = b"".join(path.read_bytes() for path in folder.iterdir() if path.name.startswith("events.db"))
     entries = execute(folder, "SELECT * FROM events")
-    return raw + b"\n".join(
-        value if isinstance(value, bytes) else str(value).encode() for row in entries for value in row
-    )
+    values = [value for row in entries for value in row]
+    return raw + b"\n".join(each if isinstance(each, bytes) else str(each).encode() for each in values)
 
 
 @cache

@@ -99,8 +99,7 @@ def simulate_marked() -> SimulatedTables:
 def train_shared_run(folder: Path) -> SharedRun:
     world = simulate_marked()
     tables = Tables(world.consignments, world.outcomes, world.alerts)
-    task = TrainingTask(
-        tables, None, TARGET, CONFIG, world.truth, DiagnosticsOptions(ablation=("route", "history.sender"))
-    )
+    diagnostics = DiagnosticsOptions(ablation=("route", "history.sender"))
+    task = TrainingTask(tables, None, TARGET, CONFIG, world.truth, diagnostics)
     registry = Registry(create_store(folder))
     return SharedRun(world, run_training(task, registry.tracking_uri, register=True, jobs=2), registry)

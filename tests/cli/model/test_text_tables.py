@@ -5,8 +5,7 @@ from training.fitting.diagnostics import DiagnosticsResult
 
 SHARED = {"recall_at_1pct": 0.25, "model.learning_rate": 0.054}
 TRIALS = [
-    {"trial": number, "worth": 0.5 + number / 1000, "model.leaves": 8 + number, "best": number == 11} | SHARED
-    for number in range(12)
+    {"trial": n, "worth": 0.5 + n / 1000, "model.leaves": 8 + n, "best": n == 11} | SHARED for n in range(12)
 ]
 GROUP = {"left_out": "history.sender", "kind": "history key", "features": 31}
 WORTH = {"worth": 0.0213, "worth_low": -0.001, "worth_high": 0.05}

@@ -112,14 +112,10 @@ def test_a_text_at_its_longest_is_read_safely(char: str) -> None:
 
 def test_arrays_of_another_size_are_refused() -> None:
     row, tables = np.full(kernel.TEXT_SCORE + 1, -9, np.float32), load_goods_tables()
-    for text, weights, to in (
-        (np.zeros(MAX_CHARACTERS + 1, np.uint32), WEIGHTS, row),
-        (encode_text("tea"), WEIGHTS[1:], row),
-        (encode_text("tea"), WEIGHTS, row[1:]),
-    ):
+    tea, long = encode_text("tea"), np.zeros(MAX_CHARACTERS + 1, np.uint32)
+    for text, weights, to in ((long, WEIGHTS, row), (tea, WEIGHTS[1:], row), (tea, WEIGHTS, row[1:])):
         assert kernel.write_goods(text, tables, weights, 0, 0, to) == kernel.REFUSED
     assert (row == -9).all()
-    long = np.zeros(MAX_CHARACTERS + 1, np.uint32)
     assert kernel.locate_terms(long, tables, np.zeros((1, kernel.HIT_COLUMNS), np.int32)) == kernel.REFUSED
     assert isnan(kernel.score_text(long, tables, WEIGHTS))
     assert kernel.count_buckets(long, tables, np.zeros(kernel.TEXT_BUCKETS), 1.0) == kernel.REFUSED

@@ -18,9 +18,8 @@ def test_a_new_data_key_is_private_and_announced(tmp_path: Path, caplog: pytest.
     assert len(key) == 32
     assert load_data_key(path) == load_data_key(path, create=True) == key
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert [record.getMessage() for record in caplog.records] == [
-        f"created a new data key in {path}: keep a backup; without it no pseudonym can be recomputed"
-    ]
+    told = f"created a new data key in {path}: keep a backup; without it no pseudonym can be recomputed"
+    assert [record.getMessage() for record in caplog.records] == [told]
     assert list(path.parent.iterdir()) == [path]
 
 

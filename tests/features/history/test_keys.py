@@ -19,10 +19,8 @@ from features.normalization.normal_forms import normalize_consignment
 
 PSEUDONYMS = Pseudonyms(b"a key for tests")
 PLAIN = FeatureConfig()
-KOREAN = FeatureConfig(
-    ExtraColumns(numeric=("tax_rate",), category=("tax_type",)),
-    HistoryKeys((("hs_code", "tax_rate", "tax_type"), ("departure_country",))),
-)
+EXTRA = ExtraColumns(numeric=("tax_rate",), category=("tax_type",))
+KOREAN = FeatureConfig(EXTRA, HistoryKeys((("hs_code", "tax_rate", "tax_type"), ("departure_country",))))
 
 
 def keys_of(c: Consignment) -> dict[str, int]:

@@ -93,9 +93,8 @@ def cut_off(rows: Sequence[Consignment], outcomes: Sequence[Outcome], moment: An
     """Build the table of what was known at a moment."""
     past = [c for c in rows if is_past(c.received_at, moment)]
     kept = [structs.replace(c, cancelled_at=None) if (c.cancelled_at or moment) > moment else c for c in past]
-    return build_link_table(
-        kept, [each for each in outcomes if max(each.known_at, each.recorded_at or each.known_at) <= moment]
-    )
+    told = [each for each in outcomes if max(each.known_at, each.recorded_at or each.known_at) <= moment]
+    return build_link_table(kept, told)
 
 
 def show(table: LinkTable, *given: Any) -> dict[str, Any]:

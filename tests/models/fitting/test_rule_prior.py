@@ -79,9 +79,8 @@ def test_trees_learn_what_the_rules_miss() -> None:
 
 def test_the_raw_score_is_the_weighted_mean_of_trees_from_the_rules_and_plain_trees() -> None:
     rows = rows_where_rules_are(right=True)
-    guided, plain, mean = (
-        fit(rows, structs.replace(FEW, plain_share=share)).trees.predict_raw(rows.X) for share in (0, 1, 0.6)
-    )
+    models = [fit(rows, structs.replace(FEW, plain_share=share)) for share in (0, 1, 0.6)]
+    guided, plain, mean = (model.trees.predict_raw(rows.X) for model in models)
     assert np.corrcoef(guided, plain)[0, 1] < 0.999
     assert np.allclose(mean, 0.4 * guided + 0.6 * plain, rtol=0, atol=1e-9)
 

@@ -50,9 +50,8 @@ def build_operation(rows: list[dict[str, Any]]) -> dict[str, Any]:
         selection = {"selected_by": row["selected_by"], "selected_at": received + timedelta(hours=1)}
         inspection = {"status": "missed" if missed else "inspected", "inspected_at": inspected_at}
         found = {"substance_family": "cathinone", "quantity_g": 10.0} if result == "nps" else {}
-        outcomes.append(
-            make_outcome(name, result=result, known_at=known_at, **selection, **inspection, **found)
-        )
+        found |= {"result": result, "known_at": known_at}
+        outcomes.append(make_outcome(name, **selection, **inspection, **found))
     ranked = pd.DataFrame(scores, columns=["consignment_id", "score"])
     return {"tables": build_tables(consignments, outcomes), "scores": ranked, "capacity": 2}
 

@@ -36,9 +36,8 @@ def test_a_seizure_and_its_warning_have_the_facts_and_no_personal_data() -> None
     text = encode_message(message).decode()
     assert [word for word in ("Orchid", "Harbour", "Kim", "Teheran", "7946", "SEIZED") if word in text] == []
     warning = drafts.draft_warning(message)
-    assert warning.text == (
-        "1.25 kg of 3-CMC, from GB, declared as cotton t-shirts, concealed in double wall, seized on 2024-03-05"
-    )
+    found = "1.25 kg of 3-CMC, from GB, declared as cotton t-shirts"
+    assert warning.text == f"{found}, concealed in double wall, seized on 2024-03-05"
     assert (warning.departure_country, warning.cover, warning.indicators) == ("GB", "cotton t-shirts", ())
     for each in (message, warning):
         check_message(each, day(20))
@@ -55,9 +54,8 @@ def test_what_stands_at_the_time_is_confirmed_of_the_version_that_counts() -> No
 
 def test_an_identifier_that_many_share_is_not_sent() -> None:
     only_address = NOBODY | {"sender_address": SEIZED.sender_address}
-    own = (
-        {"sender_name": f"Shop {n}", "consignee_address": f"{n} Road"} for n in range(drafts.MAX_SHARING + 1)
-    )
+    many = range(drafts.MAX_SHARING + 1)
+    own = [{"sender_name": f"Shop {n}", "consignee_address": f"{n} Road"} for n in many]
     crowd = [make_consignment(f"C{n}", **only_address | each) for n, each in enumerate(own)]
     found = drafts.ConfirmedSeizure(SEIZED, FOUND)
     common = drafts.find_common_indicators(crowd, [found], KEY)

@@ -101,9 +101,8 @@ def test_a_generated_client_in_python(url: str, document: Path, tmp_path: Path) 
     if not (folder / "bin" / "openapi-python-client").exists():
         venv.create(folder, with_pip=True, clear=True)
         install([python, "-m", "pip", "install", "--quiet", *PYTHON_PACKAGES], TOOLS)
-    (tmp_path / "config.yaml").write_text(
-        "project_name_override: npsrisk-client\npackage_name_override: npsrisk_client\npost_hooks: []\n"
-    )
+    names = "project_name_override: npsrisk-client\npackage_name_override: npsrisk_client\n"
+    (tmp_path / "config.yaml").write_text(names + "post_hooks: []\n")
     said = run(
         folder / "bin" / "openapi-python-client", "generate", "--path", document, "--config", tmp_path / "config.yaml",
         "--output-path", tmp_path / "made",

@@ -102,9 +102,8 @@ def assert_found(log: LogReader, events: list[Event]) -> None:
         here = [event for event in decided if before_us <= event.at_us < before_us + 2 * US_PER_DAY]
         counts = log.count_decisions(before_us, before_us + 2 * US_PER_DAY)
         assert sum(count for *_, count in counts) == len(here)
-        assert {(number, band, model) for number, band, model, _ in counts} == {
-            (event.at_us // US_PER_DAY, "high", "nps-risk/1") for event in here
-        }
+        groups = {(event.at_us // US_PER_DAY, "high", "nps-risk/1") for event in here}
+        assert {(number, band, model) for number, band, model, _ in counts} == groups
         scored = log.read_scored(before_us, before_us + 2 * US_PER_DAY, log.last_sequence)
         assert [event for event in scored if event.kind == "decision"] == here
 

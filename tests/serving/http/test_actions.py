@@ -96,9 +96,8 @@ def test_an_answer_is_recorded_once_and_without_its_words(client: Client) -> Non
     again = client.send("/v1/events", HELD | {"issued_at": day(4)})
     assert again["repeated"] is False
     shown = client.read("/v1/consignments/RB1")["events"]
-    assert [(each["state"], each["code"], each["authority"], "text" in each) for each in shown] == [
-        ("request_for_information", "RI", "PACT", False)
-    ] * 2
+    told = [(each["state"], each["code"], each["authority"], "text" in each) for each in shown]
+    assert told == [("request_for_information", "RI", "PACT", False)] * 2
     page = client.read("/v1/events?limit=1")
     assert page["more"] is True
     assert page["events"][0]["consignment_id"] == "RB1"

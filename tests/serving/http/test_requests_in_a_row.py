@@ -88,12 +88,9 @@ def test_a_refused_request_leaves_no_entry_and_its_connection(tmp_path: Path, bu
     settings = {"NPSRISK_API_KEYS_FILE": str(keys), "NPSRISK_MAX_BODY_BYTES": "200000"}
     with listening(tmp_path, bundle, **settings) as running, running.connected() as connection:
         for place, (status, query, key, body) in enumerate(REFUSED):
-            heads = [
-                HEAD.replace(b"/v1/scores", b"/v1/scores" + asked)
-                + b"Authorization: Bearer %s\r\n" % name.encode()
-                for asked, name in ((query, key), (b"", "all"))
-            ]
-            connection.sendall(post_body(body, heads[0]) + post(f"RD{place}", heads[1]))
+            head = HEAD.replace(b"/v1/scores", b"/v1/scores" + query)
+            first, second = (b"Authorization: Bearer %s\r\n" % name.encode() for name in (key, "all"))
+            connection.sendall(post_body(body, head + first) + post(f"RD{place}", HEAD + second))
             assert [answered for answered, _ in read_answers(connection, 2)] == [status, 200], place
         assert logged(running) == [f"RD{place}" for place in range(len(REFUSED))]
 

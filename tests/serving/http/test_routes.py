@@ -68,9 +68,8 @@ def test_a_cancelled_consignment_no_longer_counts_until_it_is_announced_again(cl
     (error,) = client.send("/v1/cancellations", {"cancellations": [cancel]})["errors"]
     assert error["pointer"] == "#/cancellations/0/consignment_id"
     client.score("RB1")
-    first, same, other = (
-        client.send("/v1/cancellations", cancel | {"cancelled_at": day(when)}) for when in (1, 1, 2)
-    )
+    later = cancel | {"cancelled_at": day(2)}
+    first, same, other = (client.send("/v1/cancellations", each) for each in (cancel, cancel, later))
     assert [each["repeated"] for each in (first, same, other)] == [False, True, True]
     (warning,) = other["warnings"]
     assert (warning["kind"], "2024-03-05" in warning["detail"]) == ("other_time", True)

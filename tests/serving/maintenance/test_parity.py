@@ -129,9 +129,8 @@ def test_a_missing_or_altered_bundle_leaves_its_decisions_out_with_the_reason(
 def test_a_part_of_the_decisions_is_compared_with_all_history_before(lived_world: Path, state: Path) -> None:
     half = read(lived_world, "recorded_us", "kind = 'decision' AND sequence > 150 ORDER BY sequence")
     moment = pd.Timestamp(half, unit="us", tz="UTC").isoformat()
-    whole, first, second = (
-        told(lived_world, "parity", *words) for words in ((), ("--until", moment), ("--from", moment))
-    )
+    asked = ((), ("--until", moment), ("--from", moment))
+    whole, first, second = (told(lived_world, "parity", *words) for words in asked)
     assert (first["equal"], second["equal"]) == (True, True)
     assert first["decisions"] + second["decisions"] == whole["decisions"]
     # what is broken before the part shows in the part

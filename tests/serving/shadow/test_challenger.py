@@ -174,8 +174,7 @@ def report(state: Path, scores: list[float], bands: list[str]) -> DisagreementRe
     """Report on a challenger's scores of RB0 to RB9, whose champion's scores fall from RB0 on."""
     decided = zip(SCORES, BANDS, scores, bands, strict=True)
     opinions = [
-        ShadowScore(f"log-{number}", f"RB{number}", day(number), "nps-risk/1", *each)
-        for number, each in enumerate(decided)
+        ShadowScore(f"log-{n}", f"RB{n}", day(n), "nps-risk/1", *each) for n, each in enumerate(decided)
     ]
     with reader_of(state) as log:
         return measure_disagreement(log, "nps-risk/2", "nps", ShadowCounters(scored=10, unfit=3), opinions)

@@ -284,10 +284,8 @@ def test_no_table_is_wider_than_a_telephone(approved: Approved, tmp_path: Path) 
         browser.set_width(390)
         browser.open(page.as_uri())
         wide = "e => e.scrollWidth > e.clientWidth && e.querySelector('.cards')"
-        found = browser.run(
-            f"[...document.querySelectorAll('.scroll')].filter({wide}).map(e => e.innerText.slice(0, 80))"
-        )
-        assert found == []
+        tables = "[...document.querySelectorAll('.scroll')]"
+        assert browser.run(f"{tables}.filter({wide}).map(e => e.innerText.slice(0, 80))") == []
         unnamed = "e => getComputedStyle(e, '::before').content === 'none' && e.dataset.label"
         cells = "[...document.querySelectorAll('.cards td:first-child')]"
         without = browser.run(f"{cells}.filter({unnamed}).length")

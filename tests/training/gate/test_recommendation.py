@@ -121,17 +121,15 @@ def test_a_version_without_a_comparison(
 
 
 def test_the_facts_begin_with_what_was_counted(bundle: Bundle) -> None:
-    counted, difference, scores, calibration, rules, as_of = recommend(
-        make_challenger(bundle, make_pair(recall_at_capacity=LOSS), REFIT)
-    ).facts
+    challenger = make_challenger(bundle, make_pair(recall_at_capacity=LOSS), REFIT)
+    counted, difference, scores, calibration, rules, as_of = recommend(challenger).facts
     arrivals = "arrivals from 2024-06-01 until before 2024-09-14"
     ranked = f"Of 60 known NPS among {arrivals}, version 1 ranks 10 within the capacity of 3 a day in each office, this version ranks 11.5"
     assert counted.startswith(f"{ranked} (top 1 %: 20 and 23).")
     found = "recall averaged over capacities 0 points (-4 to +4), with 95 % certainty at least -3.36 points"
     assert difference == f"This version is neither clearly better nor clearly worse than version 1: {found}."
-    assert scores.startswith(
-        "Scores of version 1: its final fit, which is served, trained on arrivals before 2024-06-01. Scores of this"
-    )
+    first = "Scores of version 1: its final fit, which is served, trained on arrivals before 2024-06-01."
+    assert scores.startswith(f"{first} Scores of this")
     ratio = "predicted positives of all traffic are 1.1 times the observed ones (0.8 to 1.4)"
     assert calibration == f"As deployed, on {arrivals}, {ratio}."
     assert rules == "18 of 19 rules hold; does not hold: not worse than the champion."

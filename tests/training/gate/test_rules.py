@@ -134,9 +134,8 @@ def test_a_run_without_stored_scores_is_refused_by_every_rule_about_figures(bund
 
 
 def test_a_former_champion_needs_only_its_bundle(bundle: Bundle) -> None:
-    back = make_evidence(
-        bundle, goes_back=True, figures=None, candidate=Candidate("2"), refit=rules.WITHOUT_TABLES
-    )
+    again = {"goes_back": True, "figures": None, "refit": rules.WITHOUT_TABLES}
+    back = make_evidence(bundle, candidate=Candidate("2"), **again)
     assert list(rules.run_gate(back)) == ["checksums verified", "self-test passed", "reasons present"]
     said = "It was approved before, so the other rules are not asked again."
     assert GateReport.from_evidence(back).recommendation.facts[-1].endswith(said)
@@ -144,18 +143,15 @@ def test_a_former_champion_needs_only_its_bundle(bundle: Bundle) -> None:
 
 def test_the_same_rules_are_named_before_and_after_the_comparison(bundle: Bundle) -> None:
     compared = make_challenger(bundle, make_pair(), REFIT)
-    before = replace(
-        compared, comparison=None, verified=rules.RuleResult(None, "not signed"), refit=rules.WITHOUT_TABLES
-    )
+    unsigned = rules.RuleResult(None, "not signed")
+    before = replace(compared, comparison=None, verified=unsigned, refit=rules.WITHOUT_TABLES)
     assert list(rules.run_gate(before)) == list(rules.run_gate(compared))
     assert list(find_broken(before)) == [rules.VERIFIED_RULE, "compared with the champion"]
     assert {rules.run_gate(before)[name].held for name in rules.CHAMPION_RULES} == {False, None}
 
 
-OUT_OF_TIME, LEARNT = (
-    rules.ScoreSource("stored scores"),
-    rules.ScoreSource("evaluation", BEGINS + timedelta(days=1)),
-)
+OUT_OF_TIME = rules.ScoreSource("stored scores")
+LEARNT = rules.ScoreSource("evaluation", BEGINS + timedelta(days=1))
 
 
 @pytest.mark.parametrize(
@@ -195,7 +191,6 @@ def test_the_texts_of_the_rules_name_the_limits_that_are_checked() -> None:
 
 def test_the_weaker_of_two_signatures_counts(bundle: Bundle) -> None:
     good = make_challenger(bundle, make_pair(), REFIT)
-    unsigned = replace(good.comparison, verified=rules.RuleResult(None, "the comparison is not signed"))
-    assert find_broken(replace(good, comparison=unsigned)) == {
-        rules.VERIFIED_RULE: "the comparison is not signed"
-    }
+    told = "the comparison is not signed"
+    unsigned = replace(good.comparison, verified=rules.RuleResult(None, told))
+    assert find_broken(replace(good, comparison=unsigned)) == {rules.VERIFIED_RULE: told}

@@ -208,10 +208,8 @@ VERDICTS: dict[DriftVerdict, Any] = {"investigate data": DATA_FAULTS, "retrain":
 def assert_told(found: Drift, verdict: DriftVerdict, told: str) -> None:
     assert found.verdict == verdict, summarize_drift(found)
     assert any(told in reason["text"] for reason in found.reasons if reason["verdict"] == verdict)
-    for reason in found.reasons:
-        assert re.search(
-            r"\(\S+ to \S+( over five quantiles)?; limit: (above|below|factor|\S+ points in) ", reason["text"]
-        )
+    limit = r"\(\S+ to \S+( over five quantiles)?; limit: (above|below|factor|\S+ points in) "
+    assert all(re.search(limit, reason["text"]) for reason in found.reasons)
 
 
 @pytest.mark.parametrize("verdict", VERDICTS)
@@ -244,9 +242,8 @@ def test_a_fall_of_precision_whose_interval_reaches_the_limit_is_no_reason() -> 
     assert judge(*unknown).reasons == []
     clear = build_row("expected precision", "precision", "capacity", Estimate(0.4, 0.3, 0.6), detail="4 %")
     (reason,) = judge(clear).reasons
-    assert reason["text"] == (
-        "The expected precision at capacity is 40.0 % of that of the reference (30.0 to 60.0; limit: below 66.7 %): 4 %"
-    )
+    ratio = "40.0 % of that of the reference (30.0 to 60.0; limit: below 66.7 %)"
+    assert reason["text"] == f"The expected precision at capacity is {ratio}: 4 %"
     assert judge(clear).verdict == "retrain"
 
 
@@ -330,9 +327,8 @@ def test_a_gap_says_what_was_expected_in_it_next_to_its_ratio(watched: Watched) 
     carrier.iloc[np.linspace(begun.sum(), len(carrier) - 1, 60).astype(int)] = "Rising Post"
     found = given.watch(given.later.assign(carrier=carrier), history="recent")
     (row,) = [row for row in found.select_kind("source") if row["part"] == "Gap Post"]
-    assert row["detail"] == (
-        "none in a gap of 13 days, about 51 expected beyond the usual gap; in all days 22 received, about 60 expected"
-    )
+    gap = "none in a gap of 13 days, about 51 expected beyond the usual gap"
+    assert row["detail"] == f"{gap}; in all days 22 received, about 60 expected"
     (row,) = [row for row in found.select_kind("source") if row["part"] == "Rising Post"]
     # 342 % was "within limit" without a word.
     assert row["result"] == "within limit"

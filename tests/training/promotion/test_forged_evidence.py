@@ -36,9 +36,8 @@ BEGINS = datetime(2030, 1, 1, tzinfo=UTC)
 APPROVER = Approver("a reviewer", REVIEWER.public.text)
 EVALUATOR = Approver("an evaluator", SECOND.public.text, role="evaluator")
 APPROVERS = Approvers([APPROVER, EVALUATOR])
-RETIRED = Approvers(
-    [APPROVER, Approver("an evaluator", SECOND.public.text, datetime(2025, 1, 1, tzinfo=UTC), "evaluator")]
-)
+ENDED = datetime(2025, 1, 1, tzinfo=UTC)
+RETIRED = Approvers([APPROVER, Approver("an evaluator", SECOND.public.text, ENDED, "evaluator")])
 PERFECT = {
     f"{kind}/{name}{end}": value
     for kind in ("deployed", "test", "difference", "b")
@@ -179,9 +178,8 @@ def test_a_later_unsigned_comparison_replaces_no_signed_one(
     write_perfect_runs(registry, tmp_path, SECOND)
     write_comparison(registry, tmp_path / "later", None, scores=make_perfect_scores("baseline_a", finds=7))
     found = review_version(registry, version, EvidenceOptions(APPROVERS))
-    assert found.rules["compared with the champion"].found == (
-        "compared with version 2, the champion; 1 later comparison without a signature does not count"
-    )
+    told = "compared with version 2, the champion; 1 later comparison without a signature does not count"
+    assert found.rules["compared with the champion"].found == told
     assert found.recommendation.facts[0].startswith("Of 160 known NPS")
     assert promote_third(registry).record.comparison == found.comparison_run
 

@@ -6,6 +6,7 @@ Ways of forging a published release are in `support.bad_releases`.
 import shutil
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -315,11 +316,8 @@ def test_the_same_bundle_again_does_not_replace_its_forced_champion(
 ) -> None:
     if tag:
         registry.client.set_model_version_tag(NAME, "3", "bundle_sha256", tag)
-    for act in (
-        lambda: promote(registry, again),
-        lambda: promote(registry, again, force=True),
-        lambda: review_version(registry, registry.resolve(again)),
-    ):
+    reviewed = partial(review_version, registry, registry.resolve(again))
+    for act in (partial(promote, registry, again), partial(promote, registry, again, force=True), reviewed):
         with pytest.raises(PromotionRefused, match="the same bundle as the champion, byte for byte"):
             act()
 

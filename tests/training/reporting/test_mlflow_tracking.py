@@ -47,9 +47,8 @@ def test_the_folder_becomes_the_artifacts_beside_the_store_and_mlflow_compares_i
     assert [each["path"] for each in tables] == ["tables/capacity.json", "tables/empty.json"]
     assert {item.path for item in client.list_artifacts(run.info.run_id)} == {"report.html", "tables"}
     assert "/mlartifacts/" in run.info.artifact_uri
-    assert run.info.artifact_uri.removeprefix("file://").startswith(
-        store.removeprefix("sqlite:///").removesuffix("mlflow.db")
-    )
+    folder = store.removeprefix("sqlite:///").removesuffix("mlflow.db")
+    assert run.info.artifact_uri.removeprefix("file://").startswith(folder)
 
 
 def test_a_record_lists_what_it_logs_and_its_folder_comes_too(store, tmp_path):

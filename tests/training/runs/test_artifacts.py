@@ -115,9 +115,8 @@ def test_the_axis_of_a_chart_names_codes_and_shares():
     features = {feature.name: feature for feature in REAL.features}
     channel = [name_value(features["category.channel"], code, context) for code in (0.0, 1.0, 2.0)]
     assert channel == ["other", "air cargo", "postal"]
-    (share, *_), (flag, *_), (count, *_) = (
-        [each for each in REAL.features if each.unit == unit] for unit in ("share", "flag", "count")
-    )
+    first = {each.unit: each for each in reversed(REAL.features)}
+    share, flag, count = first["share"], first["flag"], first["count"]
     named = [name_value(each, value, context) for each, value in ((share, 0.125), (flag, 1.0), (count, 3.0))]
     assert named == ["12.0 %", "yes", "3"]
 

@@ -53,9 +53,8 @@ def reviewed(tmp_path_factory):
 
 def test_a_description_beyond_the_limit_ends_before_what_does_not_fit_as_a_whole(tmp_path):
     registry, written = Registry(create_store(tmp_path)), []
-    registry.client = SimpleNamespace(
-        set_model_version_tag=lambda *_: None, update_model_version=lambda *given: written.append(given[2])
-    )
+    registry.client = SimpleNamespace(set_model_version_tag=lambda *_: None)
+    registry.client.update_model_version = lambda *given: written.append(given[2])
     version = SimpleNamespace(name="nps-risk", number="1")
     table = "| a row | of figures |\n" * 100
     for tables in (1, 3):

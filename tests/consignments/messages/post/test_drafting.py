@@ -34,9 +34,7 @@ def test_a_draft_of_a_message(case: dict[str, Any]) -> None:
     declarations = read(draft.text, content)
     for declaration, values in zip(declarations, case.get("read", [{}] * len(declarations)), strict=True):
         found = msgspec.to_builtins(declaration.fields | {"issued_at": declaration.issued_at})
-        items = [
-            {name: each[name] for name in each if each[name] is not None} for each in found.get("items", ())
-        ]
+        items = [{k: v for k, v in each.items() if v is not None} for each in found.get("items", ())]
         assert found | {"items": items} | values == found | {"items": items}
         codes = {warning.code for warning in declaration.doubts.warnings}
         assert codes == set(case.get("warnings", codes))

@@ -123,9 +123,8 @@ def test_a_database_that_cannot_hold_every_script_is_refused(vault: Vault) -> No
     engine = sa.create_engine(SERVER, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         connection.exec_driver_sql("DROP DATABASE IF EXISTS npsrisk_latin")
-        connection.exec_driver_sql(
-            "CREATE DATABASE npsrisk_latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0"
-        )
+        latin = "ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0"
+        connection.exec_driver_sql(f"CREATE DATABASE npsrisk_latin {latin}")
         try:
             url = sa.make_url(SERVER).set(database="npsrisk_latin").render_as_string(hide_password=False)
             with pytest.raises(BadSetting, match="does not support all scripts; got encoding LATIN1"):
