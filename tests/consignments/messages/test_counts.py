@@ -9,6 +9,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 import pytest
+from support.cases import read_cases
 from support.messages import ParsedMessages, load, read_messages, replace_houses
 
 from consignments.messages.entries import Version
@@ -153,23 +154,12 @@ def test_goods_and_identifiers_of_unknown_name_are_read_by_form(name: str, goods
                 assert read == {f"RB{n:08d}5GB": f"goods {n}" for n in range(1, count + 1)}
 
 
-ODD_GOODS = {
-    "Waren": ("Warenbezeichnung", "Wert"),
-    "Articles": ("Designation", "Valeur"),
-    "Tovary": ("Opisanie", "Stoimost"),
-    "Shinamono": ("Hinmei", "Kakaku"),
-    "物品": ("品名", "价值"),
-    "zork": ("blah", "bluh"),
-    "ContentPieces": ("Bezeichnung", "Betrag"),
-    "Bijlagen": ("Description", "Number"),
-    "Teile": ("Description", "Amount"),
-}
 PLACES = ("inside", "flat", "wrapped", "texts", "beside", "above")
 
 
-def build_odd(numbers: range, name: str, place: str) -> dict[str, Any]:
+def build_odd(numbers: range, names: dict[str, str], place: str) -> dict[str, Any]:
     """Build a list of declarations whose goods stand somewhere under a name in one of many languages."""
-    description, value = ODD_GOODS[name]
+    name, description, value = names.values()
     records, all_goods = [], [{description: f"goods {n}", value: f"{n}.5"} for n in numbers]
     for n, goods in zip(numbers, all_goods, strict=True):
         record = {"ItemId": f"RB{n:08d}5GB", "SenderName": f"Sender {n}", "RecipientName": "Kim"}
@@ -184,13 +174,14 @@ def build_odd(numbers: range, name: str, place: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("name", ODD_GOODS)
+@pytest.mark.parametrize("names", read_cases("odd_goods"))
 def test_goods_under_odd_names_are_read_named_in_a_warning_or_rejected(
-    name: str, place: str, monkeypatch: pytest.MonkeyPatch
+    names: dict[str, str], place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Each line has the name of goods, and of their description and value."""
     for count in (1, 2, 70):
         monkeypatch.setattr(mapped, "MAX_PRECISE_BYTES", 4_000 if count == 70 else 4_000_000)
-        tree = build_odd(range(1, count + 1), name, place)
+        tree = build_odd(range(1, count + 1), names, place)
         for content in (json.dumps(tree).encode(), to_xml("Message", tree).encode()):
             found = read_entries(content, datetime(2026, 3, 12, tzinfo=UTC))
             versions = [each for each in found.entries if isinstance(each, Version)]
@@ -200,7 +191,7 @@ def test_goods_under_odd_names_are_read_named_in_a_warning_or_rejected(
                 unread = [each.text for each in version.warnings if each.code == "element_unread"]
                 if c.description is None:
                     (text,) = unread
-                    assert (name if place == "texts" else ODD_GOODS[name][0]).lower() in text
+                    assert names["goods" if place == "texts" else "description"].lower() in text
                 else:
                     assert c.description == f"goods {int(c.consignment_id[2:10])}"
 

@@ -27,21 +27,10 @@ def matching(one, **changes):
     return values(Alerts([one]), **changes)["matching"]
 
 
-UNUSABLE = {
-    "sender_name": "***",
-    "consignee_name": "\u200b",
-    "sender_address": "n°",
-    "consignee_address": "...",
-    "description_pattern": "*",
-    "hs_code": "n/a",
-    "departure_country": " ",
-    "route": ">",
-}
-
-
-@pytest.mark.parametrize(("name", "text"), UNUSABLE.items())
-def test_an_alert_with_a_pattern_that_cannot_be_compared_matches_nothing_and_is_named(name, text, caplog):
-    """Without it, the other patterns would match too much."""
+@pytest.mark.parametrize("case", read_cases("unusable_patterns"))
+def test_an_alert_with_a_pattern_that_cannot_be_compared_matches_nothing_and_is_named(case, caplog):
+    """Each line has a pattern and its text. Without it, the other patterns would match too much."""
+    name, text = case["pattern"], case["text"]
     others = {"departure_country": "GB", "hs_code": "6109", "sender_name": "Orchid Trading"}
     usable = {each: value for each, value in others.items() if each != name}
     assert matching(alert(**usable)) == 1
