@@ -125,23 +125,20 @@ def parse_imp(content: bytes, context: MessageContext) -> ImpMessage:
     raise MessageFault("no Cargo-IMP message", expected="a line FWB/16, FHL/4 or of another version")
 
 
-def _join_wraps(lines: Sequence[str]) -> Iterator[str]:
+def _join_wraps(lines: Iterable[str]) -> list[str]:
     """Join lines that a network broke with the line before."""
-    whole: str | None = None
+    joined: list[str] = []
     width = 0
     for line in lines:
         if not line.strip() or line.strip() in END_MARKS or ENVELOPE_LINE.fullmatch(line):
             continue
-        if whole is None or match_segment(line) or line.startswith("/"):
-            if whole is not None:
-                yield whole
-            whole = line
+        if not joined or match_segment(line) or line.startswith("/"):
+            joined.append(line)
         else:
-            is_inside = whole.endswith("/") or width >= LINE_WIDTH or WAYBILL.match(line)
-            whole += ("" if is_inside else " ") + line.lstrip()
+            is_inside = joined[-1].endswith("/") or width >= LINE_WIDTH or WAYBILL.match(line)
+            joined[-1] += ("" if is_inside else " ") + line.lstrip()
         width = len(line)
-    if whole is not None:
-        yield whole
+    return joined
 
 
 def match_segment(line: str) -> re.Match[str] | None:

@@ -14,12 +14,13 @@ from consignments.messages.air.cargo_imp import read_lines
 from consignments.messages.air.cargo_xml import Values, read_message
 from consignments.messages.air.waybills import clean_identifier, read_waybill_number
 from consignments.messages.configuration import load_codes
-from consignments.messages.content.values import MONTHS, Doubts, complete_moment, parse_time
+from consignments.messages.content.values import Doubts, complete_moment, parse_time
 from consignments.messages.parsed import EventState, Ignored, MessageContext, Parsed, StateRow
 
 XML_STATES, CAMIR_STATES = (
     load_codes("air/customs_codes", section) for section in ("xml_states", "camir_states")
 )
+MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 AUTHORITIES = ("PACT", "ACAS", "ICS2")
 HOUSE_DOCUMENT = "703"
 WAYBILL_DOCUMENTS = ("740", "741")

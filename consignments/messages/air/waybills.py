@@ -17,7 +17,7 @@ import msgspec
 
 from consignments.identifiers import parse_awb
 from consignments.messages.configuration import load_codes, load_table
-from consignments.messages.content.values import Doubts, Fields, build_date, parse_short_date
+from consignments.messages.content.values import SHORT_DATES, Doubts, Fields, parse_short_date
 from consignments.messages.parsed import MASTER_FIELDS, Declaration, MasterDetails
 from consignments.messages.quality import UNIDENTIFIED
 
@@ -150,7 +150,6 @@ SERVICES: dict[str, str] = _CODES["services"]
 SUBJECTS = {"sender": "SHP", "consignee": "CNE"}
 CUSTOMER, CONSIGNEE_HOLDS = "CUS", "C"
 """The subject of the account's own notes, and the code of its holder if that is the consignee."""
-FULL_DATE_DIGITS = 8
 
 
 class CustomsNote(NamedTuple):
@@ -202,11 +201,8 @@ def decode_notes(notes: Sequence[CustomsNote], doubts: Doubts) -> tuple[dict[str
 
 def _read_account_date(text: str, doubts: Doubts) -> date | None:
     """Read the day an account was opened, in either of its two forms: 01202023 and 20JAN23."""
-    digits = text.strip()
-    if len(digits) == FULL_DATE_DIGITS and digits.isascii() and digits.isdigit():
-        found = build_date(int(digits[4:]), int(digits[:2]), int(digits[2:4]))
-    else:
-        found = parse_short_date(digits)
+    is_of_digits = re.fullmatch(r"\d{8}", text.strip(), re.ASCII)
+    found = parse_short_date(text, ("%m%d%Y",) if is_of_digits else SHORT_DATES)
     if found is None:
         doubts.note("number_malformed", "account_opened_on")
     return found

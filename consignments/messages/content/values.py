@@ -100,9 +100,8 @@ def get_unit_factor(unit: str | None) -> float | None:
 
 # --- moments ----------------------------------------------------------------------------------------------------------
 
-MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
-FIRST_YEAR_OF_1900 = 69
-SHORT_DATE = re.compile(r"(\d{1,2})([A-Z]{3})(\d{2}|\d{4})", re.ASCII)
+SHORT_DATES = ("%d%b%y", "%d%b%Y")
+"""Dates such as 20JAN23 and 20JAN2023."""
 MIN_YEAR, MAX_YEAR = 1900, 2200
 """A moment outside is a fault of its sender, and would not pass the conversions of zones."""
 DAY = timedelta(days=1)
@@ -129,23 +128,12 @@ def parse_time(value: Any) -> datetime | None:
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def parse_short_date(text: str) -> date | None:
-    """Read a date such as 20JAN23 or 20JAN2023; None if it is none."""
-    found = SHORT_DATE.fullmatch(text.strip().upper())
-    if found is None or found[2] not in MONTHS:
-        return None
-    year = int(found[3])
-    if len(found[3]) == 2:
-        year += 1900 if year >= FIRST_YEAR_OF_1900 else 2000
-    return build_date(year, MONTHS.index(found[2]) + 1, int(found[1]))
-
-
-def build_date(year: int, month: int, day: int) -> date | None:
-    """Build a date; None if there is no such day."""
-    try:
-        return date(year, month, day)
-    except ValueError:
-        return None
+def parse_short_date(text: str, forms: Iterable[str] = SHORT_DATES) -> date | None:
+    """Read a date in one of some forms; None if it is in none."""
+    for form in forms:
+        with suppress(ValueError):
+            return datetime.strptime(text.strip(), form).date()
+    return None
 
 
 def complete_moment(day: int, month: int | None, clock: str, reference: datetime | None) -> datetime | None:

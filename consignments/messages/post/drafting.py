@@ -215,8 +215,8 @@ class _Drafter:
 
     def _guess_sides(self) -> None:
         """Read the first two groups that are alike as the parties, if no name in the samples says which element is one."""
-        places = list(self._samples.values)
-        if any(self._read_meaning(place).is_of_party for place in places):
+        places, facts = list(self._samples.values), index_columns("party_columns")
+        if any(each.side in SIDES and each.fact in facts for each in map(self._read_meaning, places)):
             return
         groups: dict[Place, set[str]] = defaultdict(set)
         for place in places:

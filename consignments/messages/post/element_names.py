@@ -106,11 +106,6 @@ class PlaceMeaning(NamedTuple):
     side: str | None
     certain: bool
 
-    @property
-    def is_of_party(self) -> bool:
-        """Return whether it is a fact of the sender or of the consignee."""
-        return self.side in ("sender", "consignee") and self.fact in index_columns("party_columns")
-
 
 @lru_cache(maxsize=4096)
 def read_place(place: tuple[str, ...]) -> PlaceMeaning:

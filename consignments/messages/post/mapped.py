@@ -42,7 +42,7 @@ from consignments.messages.content.values import (
 )
 from consignments.messages.parsed import Declaration, MessageContext, Parsed, Purpose, build_count_fault
 from consignments.messages.post.csv_rows import read_rows
-from consignments.messages.post.declared_parts import RESPONSE_MARKS, DeclaredPart, find_s10_texts, get_finder
+from consignments.messages.post.declared_parts import DeclaredPart, find_s10_texts, get_finder
 from consignments.messages.post.edifact import find_message_type, looks_like_edifact, read_interchange
 from consignments.messages.post.mapping import COLUMNS, LITERAL, POUNDS_AND_OUNCES, MessageMapping, Source
 from consignments.messages.post.unread import MAX_NAMED, Leaf, build_unread_doubt, list_leaves, select_lost
@@ -144,7 +144,7 @@ class Record:
 
     def _warn_of_unread(self, known: Set[str]) -> None:
         """Warn of what nothing read in the record or around it, if it may be of goods or of what the record lacks."""
-        leaves = chain(list_leaves(self.scope, RESPONSE_MARKS, goods=self.goods), self.around)
+        leaves = chain(list_leaves(self.scope, goods=self.goods), self.around)
         unread = (leaf for leaf in leaves if not leaf.is_read(self.trace, self.mapping))
         places = [*self.cut, *(leaf.place for leaf in select_lost(unread, known, MAX_NAMED + 1))]
         if places:
@@ -386,7 +386,7 @@ def _select_records(
 
 def _list_around(root: Node, scopes: Sequence[Node]) -> list[Leaf]:
     """List some of what may be of goods or a party and stands outside of all declarations."""
-    return select_lost(list_leaves(root, RESPONSE_MARKS, {*map(id, scopes)}), frozenset(), MAX_AROUND)
+    return select_lost(list_leaves(root, {*map(id, scopes)}), frozenset(), MAX_AROUND)
 
 
 # --- which messages a mapping is for ----------------------------------------------------------------------------------

@@ -91,7 +91,7 @@ def read_postal(content: bytes, context: MessageContext) -> Iterator[Parsed]:
             yield parsed
         if found and top not in found:
             yield MessageFault("nothing in it that is known", where=f"message {number} of the list")
-        elif found and top not in declared and describes_goods(root, RESPONSE_MARKS):
+        elif found and top not in declared and describes_goods(root):
             yield build_mapping_fault("goods of items without a declaration")
     if not tops:
         raise MessageFault("no declaration in it", got=name_content(content))

@@ -15,6 +15,7 @@ from consignments.identifiers import parse_awb, parse_s10
 from consignments.messages.content.paths import PathTrace
 from consignments.messages.content.trees import TEXT, Node, walk_nodes
 from consignments.messages.content.values import Doubts, clean_text, get_unit_factor, parse_number, parse_time
+from consignments.messages.post.declared_parts import RESPONSE_MARKS
 from consignments.messages.post.element_names import index_columns, read_place
 from consignments.messages.post.mapping import MessageMapping
 
@@ -68,13 +69,13 @@ class Leaf(NamedTuple):
 
 
 def list_leaves(
-    root: Node, answers: Collection[str], left_out: Set[int] = frozenset(), goods: Set[int] = frozenset()
+    root: Node, left_out: Set[int] = frozenset(), goods: Set[int] = frozenset()
 ) -> Iterator[Leaf]:
-    """List the texts of a tree, but not of nodes that are left out, or of answers of customs, which have one of some names."""
+    """List the texts of a tree, but not of nodes that are left out, or of answers of customs."""
     stack: list[tuple[tuple[str, ...], Node, int, bool]] = [((), root, 0, False)]
     while stack:
         place, node, above, in_goods = stack.pop()
-        if id(node) in left_out or not node.keys().isdisjoint(answers):
+        if id(node) in left_out or not node.keys().isdisjoint(RESPONSE_MARKS):
             continue
         in_goods = in_goods or id(node) in goods
         for name, values in node.items():
@@ -104,10 +105,10 @@ def build_unread_doubt(places: Collection[tuple[str, ...]]) -> Doubt:
     return Doubt("element_unread", f"not read, though it may describe goods or a party: {shown}")
 
 
-def describes_goods(root: Node, answers: Collection[str]) -> bool:
+def describes_goods(root: Node) -> bool:
     """Check whether a part of a message has a tariff code, or a description with a value or an origin; not in answers of customs."""
     for _, node in walk_nodes(root):
-        facts = {read_place((name,)).fact for name in node if node.keys().isdisjoint(answers)}
+        facts = {read_place((name,)).fact for name in node if node.keys().isdisjoint(RESPONSE_MARKS)}
         if "hs_code" in facts or ("description" in facts and facts & CUSTOMS_FACTS):
             return True
     return False
