@@ -419,8 +419,6 @@ CONVERTERS: dict[str, tuple[Callable[[Any], Any], str]] = {
 """What converts each kind of field but items to its canonical type, and the reason if a value cannot be converted."""
 
 
-# --- items and lists of codes -----------------------------------------------------------------------------------------
-
 Items = tuple[Item, ...]
 decode_items = msgspec.json.Decoder(Items).decode
 """Reads the canonical JSON text of the items of one consignment."""
@@ -526,9 +524,6 @@ def to_lists(texts: Any, kind: str) -> Any:
     if reasons := [reason for reason, rows in read.faults if rows.any()]:
         raise ValueError(f"not the canonical text of a list: {reasons[0]}")
     return read.values
-
-
-# --- spellings of identifiers -----------------------------------------------------------------------------------------
 
 
 def adopt_spellings(given: pd.DataFrame | None, known: pd.Series) -> pd.DataFrame | None:

@@ -249,9 +249,6 @@ def create_consignment_type(numeric: Sequence[str] = (), category: Sequence[str]
     )
 
 
-# --- schema ------------------------------------------------------------------------------------------------------------
-
-
 KINDS: dict[type[types.Type], FieldKind] = {
     types.FloatType: "number",
     types.IntType: "integer",

@@ -105,8 +105,6 @@ def _check_table(given: RawTable | ParquetTable, record: type[msgspec.Struct], s
     return Table(concat_rows([check.kept for check in checks]), report, rejects)
 
 
-# --- large tables -----------------------------------------------------------------------------------------------------
-
 CHUNK_ROWS = 10_000
 ORDER_COLUMNS = ("consignment_id", "received_at", "cancelled_at", "issued_at", SEQUENCE, CANCELLED_SEQUENCE)
 """Columns of a consignment that determine the order of history."""
@@ -177,9 +175,6 @@ def stream_table(
         _piece_rows=piece_rows,
         _order=to_frame(pa.concat_tables([each.kept for each in checks])),
     )
-
-
-# --- records ----------------------------------------------------------------------------------------------------------
 
 
 def to_consignments(rows: pd.DataFrame | pa.Table, record: type[ConsignmentT]) -> list[ConsignmentT]:

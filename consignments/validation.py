@@ -279,9 +279,6 @@ def concat_rows(tables: Sequence[Any]) -> Any:
         return pa.concat_tables(tables)
 
 
-# --- rows -------------------------------------------------------------------------------------------------------------
-
-
 def _find_row_faults(table: Any, record: type[msgspec.Struct], bad: Mask) -> list[Finding]:
     """Find rows with contradictory values, and rows of a log dated after tomorrow, among those without a fault in a column.
 
@@ -298,9 +295,6 @@ def _find_row_faults(table: Any, record: type[msgspec.Struct], bad: Mask) -> lis
         found += [(name, AFTER_TOMORROW, get_time_column_us(times, name) > latest_us) for name in names]
     faults = [Finding(column, reason, rows & ~bad) for column, reason, rows in found]
     return [fault for fault in faults if fault.rows.any()]
-
-
-# --- the whole table --------------------------------------------------------------------------------------------------
 
 
 def finish_check(
@@ -405,9 +399,6 @@ def _count_doubts(checks: Iterable[PartCheck]) -> tuple[dict[str, int], dict[str
                 examples.setdefault(text, {}).update(dict.fromkeys(doubt.examples))
     shown = {text: tuple(found)[:MAX_EXAMPLES] for text, found in examples.items() if found}
     return dict(rows.most_common()), shown
-
-
-# --- rejects ----------------------------------------------------------------------------------------------------------
 
 
 def _build_rejects(

@@ -75,9 +75,6 @@ def read_files(path: Path) -> RawTable | ParquetTable:
             ) from error
 
 
-# --- CSV --------------------------------------------------------------------------------------------------------------
-
-
 def _read_csv(path: Path) -> RawTable:
     ends_in_line = _scan_text(path)
     names, delimiter = _read_csv_header(path)
@@ -184,9 +181,6 @@ def _scan_text(path: Path) -> bool:
     if decoder.getstate()[0]:
         raise FileFault(TRUNCATED_FILE, where=f"{path} line {line}", todo="copy the whole file again")
     return block.endswith(b"\n")
-
-
-# --- JSON Lines -------------------------------------------------------------------------------------------------------
 
 
 def _read_jsonl(path: Path) -> RawTable:

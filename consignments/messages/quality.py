@@ -85,9 +85,6 @@ def sort_codes(codes: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(set(codes), key=_ORDER.__getitem__))
 
 
-# --- identifiers ------------------------------------------------------------------------------------------------------
-
-
 def _check_identifiers(fields: Fields, found: set[str]) -> None:
     """UPU S10 and IATA Resolution 600a give form and check digit; a house without a master may have any number."""
     identifier, master = fields.get("consignment_id") or "", fields.get("master_id") or ""
@@ -111,9 +108,6 @@ def _check_identifiers(fields: Fields, found: set[str]) -> None:
         found.add("check_digit")
 
 
-# --- parties ----------------------------------------------------------------------------------------------------------
-
-
 def has_letters(text: str | None) -> bool:
     """Check whether a text holds a letter: digits and signs alone name nobody and nothing (PACT guide, section 6.2)."""
     return text is not None and LETTER.search(text) is not None
@@ -126,9 +120,6 @@ def _check_repeated_letters(fields: Fields, descriptions: list[str], found: set[
         repeats = REPEATED_LETTERS.finditer(text) if THREE_ALIKE.search(text.lower()) else ()
         if any(each[0].casefold() not in allowed for each in repeats):
             found.add("repeated_letters")
-
-
-# --- goods ------------------------------------------------------------------------------------------------------------
 
 
 def _check_text(text: str) -> tuple[str, ...]:

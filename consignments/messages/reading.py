@@ -247,9 +247,6 @@ def link_documents(documents: Iterable[RawMessage], options: ReadOptions) -> Ite
         yield result
 
 
-# --- from files to the spool ------------------------------------------------------------------------------------------
-
-
 def fill_spool(
     paths: Iterable[Path | str], spool: Spool, options: ReadOptions, progress: Progress | None = None
 ) -> None:
@@ -312,9 +309,6 @@ def _cut_batches(
         yield batch
 
 
-# --- from the spool to rows -------------------------------------------------------------------------------------------
-
-
 def link_entries(spool: Spool, progress: Progress | None = None) -> tuple[Linker, list[StateRow]]:
     """Make rows of all entries, in the order of their time; return their linker, and the states that customs answered."""
     linker, answers = Linker(LinkStore(spool.rows)), list[StateRow]()
@@ -329,9 +323,6 @@ def link_entries(spool: Spool, progress: Progress | None = None) -> tuple[Linker
         if progress is not None and number % BATCH_MESSAGES == 0:
             progress("link", number, total)
     return linker, list(resolve_states(answers))
-
-
-# --- all of it in memory ----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

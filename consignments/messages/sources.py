@@ -161,9 +161,6 @@ def read_parts(
         yield RawMessage(name if is_named else f"{name} message {number}".lstrip(), part, written, paths)
 
 
-# --- several messages in one file -------------------------------------------------------------------------------------
-
-
 def split_messages(buffer: Buffer) -> Iterator[bytes]:
     """Split a buffer into its messages, which may be of mixed kinds."""
     position, size = 0, len(buffer)
@@ -294,9 +291,6 @@ def _find_text_end(buffer: Buffer, start: int, size: int) -> int:
             return begin + envelope.start() if envelope else following.start()
         following, quotes = TEXT_START.search(buffer, following.end()), False
     return size
-
-
-# --- parts of one message ---------------------------------------------------------------------------------------------
 
 
 def join_continuations(messages: Iterable[RawMessage]) -> Iterator[RawMessage]:

@@ -149,9 +149,6 @@ def match_segment(line: str) -> re.Match[str] | None:
     return found if found[2] is not None or found[1] in PARTY_CODES else None
 
 
-# --- parts that both messages have ------------------------------------------------------------------------------------
-
-
 def list_lines(segments: Iterable[Segment], *codes: str) -> list[str]:
     """List the lines of the segments of some codes."""
     return [line for code in codes for each in segments if each.code == code for line in each.lines]
@@ -283,8 +280,6 @@ def _read_declared_values(segments: Sequence[Segment], doubts: Doubts) -> Fields
     }
 
 
-# --- air waybills (FWB) -----------------------------------------------------------------------------------------------
-
 ACCOUNT_CHARACTERS = 14
 DIRECT_GOODS, CONSOLIDATED_GOODS = "NG", "NC"
 
@@ -374,8 +369,6 @@ def _read_goods(lines: Sequence[str], doubts: Doubts) -> tuple[Fields, set[str]]
     items = [item for item in items if any(value is not None for value in item.values())]
     return summarize_items(items) | {"items": items or None}, met
 
-
-# --- consolidation lists (FHL) ----------------------------------------------------------------------------------------
 
 LEADING_CODES = ("HBS", "MBI")
 TEXT_WIDTH = 65

@@ -74,9 +74,6 @@ class Header(NamedTuple):
     sender: str | None = None
 
 
-# --- the three messages -----------------------------------------------------------------------------------------------
-
-
 def read_house_waybill(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     """Read an XFZB."""
     root, message, header = read_message("houses", content, context)
@@ -150,9 +147,6 @@ def _find_level(message: Values, code: str | None, waybill: Declaration, context
     return "master" if noted or looks_consolidated(waybill.fields.get("description")) else "direct"
 
 
-# --- header -----------------------------------------------------------------------------------------------------------
-
-
 def read_message(table: str, content: bytes, context: MessageContext) -> tuple[Element, Values, Header]:
     """Read the root of a message, its values and its header; a fault in the header is noted and never refuses the message."""
     root = parse_xml(content, context.notes)
@@ -201,9 +195,6 @@ def _require(values: Values, name: str, kind: str, element: str, expected: str) 
     return found
 
 
-# --- parties and notes ------------------------------------------------------------------------------------------------
-
-
 def _read_parties(waybill: Declaration, given: Values) -> None:
     """Add sender, consignee, forwarder and account, as the parties themselves say."""
     fields = waybill.fields
@@ -213,9 +204,6 @@ def _read_parties(waybill: Declaration, given: Values) -> None:
             fields |= build_party(side, party | contacts, waybill.doubts)
     fields["account_id"] = next((party.get("account") for party in given.get("sender", ())), None)
     fields["declarant"] = given.get("declarant")
-
-
-# --- goods ------------------------------------------------------------------------------------------------------------
 
 
 def _read_body(
@@ -273,9 +261,6 @@ def _read_money(values: Values, name: str, doubts: Doubts, field: str = "postage
     return None if amount is None else Money(amount, currency or None)
 
 
-# --- the journey ------------------------------------------------------------------------------------------------------
-
-
 def _read_journey(fields: Fields, own: Values, flights: Sequence[Values], outer: Values) -> Fields:
     """Read route, countries and airline of a waybill inside of another."""
     stops = [flight.get(end) for flight in flights for end in ("departure", "arrival")]
@@ -290,9 +275,6 @@ def _read_flights(given: Values) -> list[Values]:
     if len(flights) < 2:
         return flights
     return sorted(flights, key=lambda flight: parse_number(flight.get("place"), Doubts()) or 0.0)
-
-
-# --- elements ---------------------------------------------------------------------------------------------------------
 
 
 class ElementReader(dict[str, "_Step | None"]):

@@ -60,8 +60,6 @@ def identify_by_content(fields: dict[str, Any]) -> str:
     return UNIDENTIFIED + hashlib.sha256(encoded).hexdigest()[: 2 * DIGEST_CHARACTERS]
 
 
-# --- journeys ---------------------------------------------------------------------------------------------------------
-
 FLIGHT_FORM = re.compile(r"([A-Z0-9]{2}) ?\d{1,4}[A-Z]?$")
 """A flight number, led by the airline's two characters."""
 CONSOLIDATION_FORM = re.compile(r"\bCONSOL(?:S|\.|IDAT\w*)?(?![A-Z])", re.IGNORECASE)
@@ -115,9 +113,6 @@ def _load_countries() -> dict[str, str]:
     return load_codes("air/customs_codes", "cities") | airports
 
 
-# --- charges ----------------------------------------------------------------------------------------------------------
-
-
 class Money(NamedTuple):
     """An amount and its currency, if one is given."""
 
@@ -141,8 +136,6 @@ def settle_charges(
         "postage": round(sum(alike), 6) if alike else None,
     }
 
-
-# --- customs notes ----------------------------------------------------------------------------------------------------
 
 _CODES = load_table("air/customs_codes")
 PAYMENTS: dict[str, str] = _CODES["payments"]
@@ -207,8 +200,6 @@ def _read_account_date(text: str, doubts: Doubts) -> date | None:
         doubts.note("number_malformed", "account_opened_on")
     return found
 
-
-# --- whole waybills ---------------------------------------------------------------------------------------------------
 
 NOTES_FIRST = ("account_id", "payment")
 """Columns of which a customs note says more than the waybill itself."""

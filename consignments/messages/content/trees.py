@@ -102,9 +102,6 @@ def refuse_large(content: bytes) -> None:
         raise MessageFault("too large", got=f"{len(content):,} bytes", expected=f"at most {MAX_TREE_BYTES:,}")
 
 
-# --- XML --------------------------------------------------------------------------------------------------------------
-
-
 def prepare_xml(content: bytes, notes: list[str]) -> bytes:
     """Check a message and bring it to an encoding in which tags are plain bytes."""
     if NOT_BLANK.search(content) is None:
@@ -211,9 +208,6 @@ def _convert(element: Any) -> Any:
         if isinstance(tag, str):  # an entity that was not expanded has no name
             node.setdefault(lower_local_name(tag), []).append(_convert(child))
     return node
-
-
-# --- JSON -------------------------------------------------------------------------------------------------------------
 
 
 def _build_object(pairs: Pairs) -> dict[str, Any]:

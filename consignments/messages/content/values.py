@@ -44,8 +44,6 @@ def read_country(text: str | None, field: str, doubts: Doubts) -> str | None:
     return country
 
 
-# --- numbers and weights ----------------------------------------------------------------------------------------------
-
 DECIMAL = re.compile(r"\+?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 MAX_NUMBER = 1e12
 """No weight, count or amount of a consignment is larger."""
@@ -97,8 +95,6 @@ def get_unit_factor(unit: str | None) -> float | None:
     code = (unit or "").strip().upper().rstrip(".")
     return KILOGRAMS.get(code) or DOUBTFUL_KILOGRAMS.get(code)
 
-
-# --- moments ----------------------------------------------------------------------------------------------------------
 
 SHORT_DATES = ("%d%b%y", "%d%b%Y")
 """Dates such as 20JAN23 and 20JAN2023."""
@@ -158,8 +154,6 @@ def _list_moments(near: date, day: int, clock: str) -> Iterator[datetime]:
             yield datetime(near.year + years, month + 1, day, int(clock[:2]), int(clock[2:]), tzinfo=UTC)
 
 
-# --- texts ------------------------------------------------------------------------------------------------------------
-
 HIDDEN = re.compile("[\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]")
 """Characters without width that reorder or hide text; joiners stay, scripts need them."""
 LINE_BREAK = re.compile("[\t-\r\x85\u2028\u2029]")
@@ -206,8 +200,6 @@ def build_party(side: str, given: Mapping[str, Any], doubts: Doubts) -> Fields:
         f"{side}_email": given.get("email"),
     }
 
-
-# --- amounts of goods -------------------------------------------------------------------------------------------------
 
 MAX_ITEM_KILOGRAMS = 50.0
 """Posts carry at most 20 or 30 kg, some 50 (UPU Convention, Regulations); more is likely grams read as kilograms."""

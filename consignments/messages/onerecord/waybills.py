@@ -95,8 +95,6 @@ class WaybillReader(NodeReader):
                 notes[CustomsNote(country, subject, code, read_text(note, "note") or "")] = None
         return finish_waybill(self.declaration, list(notes), self._read_journey(fields), number, master)
 
-    # --- parties
-
     def _read_parties(self) -> Fields:
         """Read sender, consignee, forwarder and carrier; the first of each role counts."""
         found: dict[str, Node] = {}
@@ -145,8 +143,6 @@ class WaybillReader(NodeReader):
                 if own := read_text(holder, name):
                     found.setdefault(kind, own)
         return found
-
-    # --- goods
 
     @cached_property
     def pieces(self) -> list[Node]:
@@ -254,8 +250,6 @@ class WaybillReader(NodeReader):
             "origin_country": read_country(country, "items.origin_country", self.doubts),
         }
 
-    # --- charges and journey
-
     def _read_charges(self) -> Fields:
         """Read the declared value, and the freight if each line of the waybill has an amount."""
         nil = (read_text(self.waybill, "nvdforcustoms") or "").lower() in YES
@@ -346,9 +340,6 @@ def _list_legs(holder: Node) -> list[Node]:
     return []
 
 
-# --- documents -------------------------------------------------------------------------------------------------------
-
-
 class OneRecordLinker(ObjectGraph):
     """Collects the documents of a run, and then reads their objects with the links between them."""
 
@@ -421,8 +412,6 @@ class OneRecordLinker(ObjectGraph):
         number = read_text(node, "waybillnumber") or ""
         has_prefix = bool(read_text(node, "waybillprefix")) or parse_awb(number) is not None
         return "direct" if has_prefix else "house"
-
-    # --- declarations
 
     def _read_waybill(self, node: Node, level: Level) -> Parsed:
         waybill = Declaration(issued_at=parse_time(read_text(node, "carrierdeclarationdate")), level=level)

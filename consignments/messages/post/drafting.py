@@ -281,8 +281,6 @@ class _Drafter:
             if side is not None:
                 each.read_as(each.fact, side)
 
-    # --- structure
-
     def _find_items(self) -> Place | None:
         """Find the group of one kind of goods: nearly the most facts of goods, no party, the deepest."""
         columns = index_columns("item_columns")
@@ -320,8 +318,6 @@ class _Drafter:
         needed = [*(each.place[:-1] for each in parties), *goods, *identifiers[:1]]
         levels = takewhile(lambda names: len(set(names)) == 1, zip(*needed, strict=False))
         return tuple(names[0] for names in levels)
-
-    # --- columns
 
     def _guess_columns(self) -> None:
         for each in self._elements:
@@ -413,8 +409,6 @@ class _Drafter:
         is_certain = all(each.certain for each in guess.elements)
         return "" if is_certain or guess.column == "consignment_id" else "by its place or value alone"
 
-    # --- units
-
     def _write_units(self) -> Iterator[str]:
         """Write the unit of weights and what amounts are per; what nothing shows is left out, with a question."""
         tables = ((self._record, "gross_weight_kg"), (self._goods, "net_weight_kg"))
@@ -437,8 +431,6 @@ class _Drafter:
         if lines:
             yield "\n[units]\n"
         yield from lines
-
-    # --- the file
 
     def _write(self) -> Iterator[str]:
         yield "# Drafted from samples: read each line, correct it, and remove what stands after `unsure`.\n"
@@ -476,9 +468,6 @@ class _Drafter:
         plain, bracket, role = name.partition("[")
         bare = plain.removeprefix("@")
         return "@" * plain.startswith("@") + self._written.get(bare, bare) + bracket + role
-
-
-# --- columns -----------------------------------------------------------------------------------------------------------
 
 
 def _find_party(place: Place) -> Place:

@@ -215,9 +215,6 @@ class _DataSet:
             yield Ignored(f"ICS2 {self.kind}", "a data set without goods")
 
 
-# --- parts of a house -------------------------------------------------------------------------------------------------
-
-
 def _read_issue_time(message: Node) -> datetime | None:
     return parse_time(find_text([message], TABLE["message"]["issued_at"]))
 
@@ -280,9 +277,6 @@ def _read_item(node: Node, doubts: Doubts) -> Fields:
         "hs_code": heading + (detail or "") if heading else None,
         "nature": _decode("natures", item["nature"]),
     }
-
-
-# --- answers ----------------------------------------------------------------------------------------------------------
 
 
 def read_ics2_response(content: bytes, context: MessageContext) -> Iterator[Parsed]:

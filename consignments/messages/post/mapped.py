@@ -150,8 +150,6 @@ class Record:
         if places:
             self.doubts.warnings[build_unread_doubt(places)] = None
 
-    # --- columns
-
     def _read_own(self, column: str) -> Any:
         """Read a column of the declaration itself."""
         return self._read_column(column, self.mapping.record, self.levels)
@@ -209,8 +207,6 @@ class Record:
         own = table if "weight_unit" in table else self.mapping.record
         named = self._read_text("weight_unit", own, levels)
         return convert_weight(weight, named if get_unit_factor(named) else unit, self.doubts, of + column)
-
-    # --- items
 
     def _read_items(self) -> list[Fields]:
         """Read the kinds of goods in the record, else around it; if it is searched, under names that the mapping does not know, too."""
@@ -387,9 +383,6 @@ def _select_records(
 def _list_around(root: Node, scopes: Sequence[Node]) -> list[Leaf]:
     """List some of what may be of goods or a party and stands outside of all declarations."""
     return select_lost(list_leaves(root, {*map(id, scopes)}), frozenset(), MAX_AROUND)
-
-
-# --- which messages a mapping is for ----------------------------------------------------------------------------------
 
 
 def matches_mapping(head: bytes, mapping: MessageMapping) -> bool:

@@ -206,9 +206,6 @@ def _choose(given: Mapping[str, Any], name: str, choices: tuple[str, ...], where
     return str(value)
 
 
-# --- sources ----------------------------------------------------------------------------------------------------------
-
-
 def _read_source(value: Any, where: str) -> Source:
     if isinstance(value, dict):
         _refuse_unknown(value, ("path", "first", "join", "value"), "setting", where)
@@ -236,9 +233,6 @@ def _read_paths(value: Any, where: str) -> tuple[str, ...]:
         parts = {"got": error.got, "expected": error.expected, "todo": error.todo}
         raise BadSetting(error.what, where=where, **parts) from error
     return tuple(paths)
-
-
-# --- units and codes --------------------------------------------------------------------------------------------------
 
 
 def _check_unit(name: str, value: Any, where: str) -> str:
