@@ -12,13 +12,8 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from consignments.errors import MessageFault
-from consignments.messages.air.waybills import (
-    CustomsNote,
-    build_journey,
-    finish_waybill,
-    flag_piece_counts,
-    looks_consolidated,
-)
+from consignments.messages.air import waybills
+from consignments.messages.air.waybills import CustomsNote
 from consignments.messages.content.trees import UTF_16_MARKS
 from consignments.messages.content.values import (
     IMP_KILOGRAMS,
@@ -308,14 +303,14 @@ def read_fwb(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     ]
     known = [charge for charge in charges if charge is not None]
     fields["postage"] = sum(known) if known else None
-    is_direct = DIRECT_GOODS in met or not looks_consolidated(fields.get("description"))
+    is_direct = DIRECT_GOODS in met or not waybills.looks_consolidated(fields.get("description"))
     waybill.level = "master" if CONSOLIDATED_GOODS in met or not is_direct else "direct"
     routes = [part.strip() for part in list_parts(segments, "RTG") if len(part.strip()) >= 3]
     flights = [(flight, None) for flight in list_parts(segments, "FLT")[::2]]
     airlines = [(None, route[3:5].strip()) for route in routes]
     places = [line.origin, *(route[:3] for route in routes), line.destination]
-    journey = build_journey(fields, places, [*flights, *airlines])
-    yield finish_waybill(waybill, _read_notes(segments), journey, line.number)
+    journey = waybills.build_journey(fields, places, [*flights, *airlines])
+    yield waybills.finish_waybill(waybill, _read_notes(segments), journey, line.number)
 
 
 def _read_parties(segments: Sequence[Segment], doubts: Doubts) -> Fields:
@@ -419,7 +414,7 @@ def _read_list(
         _read_house(segments[start:end], line, Declaration(issued_at=issued_at, doubts=Doubts(doubts)))
         for start, end in pairwise([*starts, len(segments)])
     ]
-    flag_piece_counts(houses, line.pieces, complete=False)
+    waybills.flag_piece_counts(houses, line.pieces, complete=False)
     counts = [house.fields.get("pieces") or 0 for house in houses]
     if len(houses) > 1 and sum(counts) < (line.pieces or 0):
         notes.append("the houses of an FHL have fewer pieces than its master: others may be missing")
@@ -446,8 +441,8 @@ def _read_house(segments: Sequence[Segment], master: WaybillLine, house: Declara
         items = [{"hs_code": code} for code in codes] if len(codes) > 1 else None
         fields |= {"hs_code": codes[0], "items": items}
     fields |= _read_declared_values(others, doubts)
-    journey = build_journey(fields, (ends[0], master.origin, master.destination, ends[1]))
-    finish_waybill(house, _read_notes(others), journey, number, master.number)
+    journey = waybills.build_journey(fields, (ends[0], master.origin, master.destination, ends[1]))
+    waybills.finish_waybill(house, _read_notes(others), journey, number, master.number)
     return house
 
 

@@ -12,16 +12,8 @@ from functools import cache
 from typing import Any, NamedTuple, TypeAlias
 
 from consignments.errors import MessageFault
-from consignments.messages.air.waybills import (
-    CustomsNote,
-    Money,
-    build_journey,
-    finish_waybill,
-    flag_piece_counts,
-    looks_consolidated,
-    read_waybill_number,
-    settle_charges,
-)
+from consignments.messages.air import waybills
+from consignments.messages.air.waybills import CustomsNote, Money
 from consignments.messages.configuration import load_codes, load_table
 from consignments.messages.content.values import (
     Doubts,
@@ -91,15 +83,15 @@ def read_house_manifest(content: bytes, context: MessageContext) -> Iterator[Par
     root, message, header = read_message("houses", content, context)
     master, houses = _find_houses(message, "HouseManifest", root)
     named = master.get("number") or message.get("named") or ""
-    waybills = []
+    declared = []
     for house in houses:
         if "gross_weight" in house:
             house |= {"weight": house["gross_weight"], "weight_unit": house.get("gross_weight_unit")}
         number = house.get("number") or house.get("id")
-        waybills.append(_read_house(header, house, master, (), named, number))
-        waybills[-1].partial = True
-    flag_piece_counts(waybills, parse_number(master.get("pieces"), Doubts()), complete=True)
-    yield from waybills
+        declared.append(_read_house(header, house, master, (), named, number))
+        declared[-1].partial = True
+    waybills.flag_piece_counts(declared, parse_number(master.get("pieces"), Doubts()), complete=True)
+    yield from declared
 
 
 def _read_house(
@@ -117,8 +109,8 @@ def _read_house(
         freight = [_read_money(house, "freight_by_weight", waybill.doubts)]
     _read_body(waybill, house, house.get("items", ()), freight)
     journey = _read_journey(waybill.fields, house, flights, master)
-    master_number = None if named is None else read_waybill_number(named or None, waybill.doubts)
-    finish_waybill(waybill, _read_notes(house), journey, number, master_number)
+    master_number = None if named is None else waybills.read_waybill_number(named or None, waybill.doubts)
+    waybills.finish_waybill(waybill, _read_notes(house), journey, number, master_number)
     return waybill
 
 
@@ -129,13 +121,13 @@ def read_air_waybill(content: bytes, context: MessageContext) -> Iterator[Parsed
     if houses := sum(1 for _ in root.iter("{*}IncludedHouseConsignment")):
         raise build_count_fault(houses, 0)
     waybill = Declaration(issued_at=header.issued_at, purpose=header.purpose)
-    number = read_waybill_number(message.get("named") or given.get("number"), waybill.doubts)
+    number = waybills.read_waybill_number(message.get("named") or given.get("number"), waybill.doubts)
     lines = [line for rating in given.get("ratings", ()) for line in rating.get("items", ())]
     sums = [each for rating in given.get("totals", ()) for each in rating.get("sums", ())]
     _read_body(waybill, given, lines, [_read_money(each, "freight", waybill.doubts) for each in sums])
     waybill.level = _find_level(message, header.type_code, waybill, context)
     journey = _read_journey(waybill.fields, given, _read_flights(given), {})
-    yield finish_waybill(waybill, _read_notes(given), journey, number)
+    yield waybills.finish_waybill(waybill, _read_notes(given), journey, number)
 
 
 def _find_level(message: Values, code: str | None, waybill: Declaration, context: MessageContext) -> Level:
@@ -144,7 +136,7 @@ def _find_level(message: Values, code: str | None, waybill: Declaration, context
         return LEVELS[code]
     context.notes.append("no type of waybill" if code is None else "an unknown type of waybill")
     noted = message.get("header_note") == CONSOLIDATION_NOTE
-    return "master" if noted or looks_consolidated(waybill.fields.get("description")) else "direct"
+    return "master" if noted or waybills.looks_consolidated(waybill.fields.get("description")) else "direct"
 
 
 def read_message(table: str, content: bytes, context: MessageContext) -> tuple[Element, Values, Header]:
@@ -214,7 +206,7 @@ def _read_body(
     waybill.fields |= _read_goods(given, lines, waybill.doubts)
     nil, prepaid = ((given.get(name) or "").lower() for name in ("no_value", "prepaid"))
     declared = None if nil in TRUE else _read_money(given, "value", waybill.doubts, "declared_value")
-    waybill.fields |= settle_charges(declared, freight, given.get("currency"), waybill.doubts)
+    waybill.fields |= waybills.settle_charges(declared, freight, given.get("currency"), waybill.doubts)
     if prepaid:
         waybill.fields["payment"] = "prepaid" if prepaid in TRUE else "collect"
 
@@ -266,7 +258,7 @@ def _read_journey(fields: Fields, own: Values, flights: Sequence[Values], outer:
     stops = [flight.get(end) for flight in flights for end in ("departure", "arrival")]
     begin, end = ([given.get(name) for given in (own, outer)] for name in ("origin", "destination"))
     airlines = ((flight.get("flight"), flight.get("airline")) for flight in flights)
-    return build_journey(fields, [*begin, *stops, *reversed(end)], airlines)
+    return waybills.build_journey(fields, [*begin, *stops, *reversed(end)], airlines)
 
 
 def _read_flights(given: Values) -> list[Values]:

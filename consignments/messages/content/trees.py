@@ -14,15 +14,7 @@ import msgspec
 from lxml import etree
 
 from consignments.errors import MessageFault
-from consignments.messages.xml_parsing import (
-    SAFE_SETTINGS,
-    build_hostile_fault,
-    build_syntax_fault,
-    get_local_name,
-    lower_local_name,
-    parse_xml,
-    repair_xml,
-)
+from consignments.messages import xml_parsing
 
 Node: TypeAlias = dict[str, list[Any]]
 Pairs: TypeAlias = list[tuple[str, Any]]
@@ -107,13 +99,13 @@ def prepare_xml(content: bytes, notes: list[str]) -> bytes:
     if NOT_BLANK.search(content) is None:
         raise MessageFault("empty")
     if content.startswith(UTF_16_MARKS) or b"\0" in content[:64]:
-        repaired = repair_xml(content, notes)
+        repaired = xml_parsing.repair_xml(content, notes)
         if repaired is content and content.startswith(UTF_16_MARKS):
             text = content.decode("utf-16", "replace")
             repaired = re.sub(r"^\ufeff?\s*<\?xml[^>]*\?>", "", text, count=1).encode()
         content = repaired
     if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
-        raise build_hostile_fault()
+        raise xml_parsing.build_hostile_fault()
     return content
 
 
@@ -138,7 +130,7 @@ def read_frame(content: bytes, tag: str, notes: list[str]) -> tuple[bytes, Node]
         for element in _stream_elements(content, tag):
             root = element.getroottree().getroot()
     except MessageFault:
-        repaired = repair_xml(content, notes)
+        repaired = xml_parsing.repair_xml(content, notes)
         if repaired is not content:  # which has nothing more to repair
             return read_frame(repaired, tag, notes)
     return content, {} if root is None else convert_element(root)
@@ -146,13 +138,13 @@ def read_frame(content: bytes, tag: str, notes: list[str]) -> tuple[bytes, Node]
 
 def read_beginning(content: bytes, size: int) -> Node:
     """Read the first bytes of a message as a tree, as far as it is well formed."""
-    root: Any = etree.fromstring(content[:size], etree.XMLParser(**SAFE_SETTINGS, recover=True))
+    root: Any = etree.fromstring(content[:size], etree.XMLParser(**xml_parsing.SAFE_SETTINGS, recover=True))
     return {} if root is None else convert_element(root)
 
 
 def _stream_elements(content: bytes, tag: str) -> Iterator[Any]:
     """Yield elements when they end, and empty them before the next one."""
-    parser: Any = etree.XMLPullParser(("end",), tag=f"{{*}}{tag}", **SAFE_SETTINGS)
+    parser: Any = etree.XMLPullParser(("end",), tag=f"{{*}}{tag}", **xml_parsing.SAFE_SETTINGS)
     last_end = tags = 0
     try:
         for start in range(0, len(content), CHUNK_BYTES):
@@ -161,7 +153,7 @@ def _stream_elements(content: bytes, tag: str) -> Iterator[Any]:
             tags += chunk.count(b"<")
             for _, element in parser.read_events():
                 if element.getroottree().docinfo.internalDTD is not None:
-                    raise build_hostile_fault()
+                    raise xml_parsing.build_hostile_fault()
                 yield element
                 element.clear()
                 parent, before = element.getparent(), element.getprevious()
@@ -176,16 +168,16 @@ def _stream_elements(content: bytes, tag: str) -> Iterator[Any]:
                 )
         root: Any = parser.close()
     except etree.XMLSyntaxError as error:
-        raise build_syntax_fault(error, content) from error
+        raise xml_parsing.build_syntax_fault(error, content) from error
     if root.getroottree().docinfo.internalDTD is not None:
-        raise build_hostile_fault()
+        raise xml_parsing.build_hostile_fault()
 
 
 def parse_xml_tree(content: bytes, notes: list[str]) -> tuple[str, Node]:
     """Parse a whole message, repaired if it must be; return the local name of its root, and the tree."""
     refuse_large(content)
-    root = parse_xml(content, notes, MAX_TREE_TAGS)
-    return get_local_name(root.tag), convert_element(root)
+    root = xml_parsing.parse_xml(content, notes, MAX_TREE_TAGS)
+    return xml_parsing.get_local_name(root.tag), convert_element(root)
 
 
 def convert_element(element: Any) -> Node:
@@ -200,13 +192,13 @@ def _convert(element: Any) -> Any:
         return text or ""
     node: Node = {}
     for name, value in element.attrib.items():
-        node[f"@{get_local_name(name).lower()}"] = [value]
+        node[f"@{xml_parsing.lower_local_name(name)}"] = [value]
     if text and not text.isspace():
         node[TEXT] = [text]
     for child in element:
         tag = child.tag
         if isinstance(tag, str):  # an entity that was not expanded has no name
-            node.setdefault(lower_local_name(tag), []).append(_convert(child))
+            node.setdefault(xml_parsing.lower_local_name(tag), []).append(_convert(child))
     return node
 
 

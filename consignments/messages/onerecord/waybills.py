@@ -12,14 +12,8 @@ from typing import Any
 from msgspec import structs
 
 from consignments.identifiers import parse_awb
-from consignments.messages.air.waybills import (
-    CustomsNote,
-    Money,
-    build_journey,
-    finish_waybill,
-    read_waybill_number,
-    settle_charges,
-)
+from consignments.messages.air import waybills
+from consignments.messages.air.waybills import CustomsNote, Money
 from consignments.messages.configuration import load_codes
 from consignments.messages.content.paths import find_texts
 from consignments.messages.content.trees import Node
@@ -93,7 +87,9 @@ class WaybillReader(NodeReader):
             for note in self.list_objects(node, "customsinformation"):
                 country, subject, code = ((read_code(note, name) or "").upper() for name in NOTE_CODES)
                 notes[CustomsNote(country, subject, code, read_text(note, "note") or "")] = None
-        return finish_waybill(self.declaration, list(notes), self._read_journey(fields), number, master)
+        return waybills.finish_waybill(
+            self.declaration, list(notes), self._read_journey(fields), number, master
+        )
 
     def _read_parties(self) -> Fields:
         """Read sender, consignee, forwarder and carrier; the first of each role counts."""
@@ -263,7 +259,7 @@ class WaybillReader(NodeReader):
         freight = [*lines, *others]
         currency = next((money.currency for money in freight if money and money.currency), None)
         known = freight if lines and None not in lines else ()
-        charges = settle_charges(declared, known, currency, self.doubts)
+        charges = waybills.settle_charges(declared, known, currency, self.doubts)
         return charges | {"payment": PAYMENTS.get(read_name(self.waybill, "weightvaluationindicator"))}
 
     def _read_amount(self, node: Node | None, name: str, field: str) -> Money | None:
@@ -280,7 +276,7 @@ class WaybillReader(NodeReader):
             for name in names
         ]
         flights = [(read_text(leg, "transportidentifier"), None) for leg in legs]
-        journey = build_journey(fields, [ends[0], *stops, ends[1]], flights)
+        journey = waybills.build_journey(fields, [ends[0], *stops, ends[1]], flights)
         if len({place for place in (*ends, *stops) if place}) < 2:  # one place is not both ends
             if not ends[0]:
                 journey["departure_country"] = fields.get("sender_country")
@@ -425,7 +421,7 @@ class OneRecordLinker(ObjectGraph):
             if number and prefix and not prefix.isdigit() and not number.startswith(prefix):
                 number = f"{prefix}{number}"  # letters in the prefix are the forwarder's
         else:
-            number = read_waybill_number(_read_awb_text(node), waybill.doubts)
+            number = waybills.read_waybill_number(_read_awb_text(node), waybill.doubts)
         parsed = WaybillReader(waybill, node, shipment).read(number, master)
         if isinstance(parsed, MasterDetails) and id(node) in self.stubs:
             return structs.replace(parsed, declaration=None)
@@ -446,7 +442,7 @@ def _read_master_number(house: Node, doubts: Doubts) -> str | None:
     links = NodeReader(Doubts())
     masters = links.list_objects(house, "masterwaybill")
     if masters:
-        return read_waybill_number(next(filter(None, map(_read_awb_text, masters)), None), doubts)
+        return waybills.read_waybill_number(next(filter(None, map(_read_awb_text, masters)), None), doubts)
     doubts |= links.doubts
     text = read_text(house, "masterwaybill | masterwaybillnumber")
     awb = parse_awb(text) if text else None

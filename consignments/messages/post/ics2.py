@@ -13,6 +13,7 @@ from typing import Any
 from consignments.countries import parse_country
 from consignments.errors import MessageFault
 from consignments.identifiers import format_awb_number, parse_awb
+from consignments.messages import parsed
 from consignments.messages.air.waybills import identify_by_content
 from consignments.messages.configuration import load_codes, load_table
 from consignments.messages.content.paths import find_nodes, find_text, find_texts, list_texts, read_columns
@@ -38,20 +39,6 @@ from consignments.messages.content.values import (
     parse_time,
     read_country,
 )
-from consignments.messages.parsed import (
-    Declaration,
-    EventState,
-    Ignored,
-    Level,
-    MasterDetails,
-    MessageContext,
-    Parsed,
-    Purpose,
-    StateRow,
-    build_count_fault,
-    build_goods_fault,
-    build_mapping_fault,
-)
 from consignments.messages.post.mapped import build_receptacle_fields
 
 KIND = re.compile(r"<(?:[\w.\-]+:)?(?:[A-Za-z]{1,3}_)?(IE3[A-Z]?\d{2})(?=[\s/>])")
@@ -67,7 +54,7 @@ MASTER = ("consignmentmasterlevel", "masterconsignment", "consignment")
 MESSAGE_MARKS = ("documentissuedate", "declarant", "addressedmemberstate", "lrn", "mrn", *MASTER[:2])
 """Elements of which a message has one, inside its envelopes."""
 HOUSE_DOCUMENTS = ("transportdocumenthouselevel", "transportdocumenthouse")
-PURPOSES: dict[str, Purpose] = {"A": "update", "F": "create"}
+PURPOSES: dict[str, parsed.Purpose] = {"A": "update", "F": "create"}
 TABLE, CHANNELS = load_table("post/ics2"), load_codes("post/ics2", "channels")
 NAMES: list[str] = TABLE["numbers"]["names"]
 NUMBERS = {
@@ -83,7 +70,7 @@ def looks_like_ics2(head: bytes) -> bool:
     return bool(kind) and purpose is not None
 
 
-def find_kind(content: bytes) -> tuple[str, Purpose | None]:
+def find_kind(content: bytes) -> tuple[str, parsed.Purpose | None]:
     """Find the number of the data set, such as F43, and whether the message creates or amends it; None for another message."""
     text = decode_head(content)
     found, indicator = KIND.search(text), CIRCUMSTANCE.search(text) if text.startswith("<") else None
@@ -91,7 +78,7 @@ def find_kind(content: bytes) -> tuple[str, Purpose | None]:
     return kind, PURPOSES.get(found[1][3]) if found else "create"
 
 
-def read_ics2(content: bytes, context: MessageContext) -> Iterator[Parsed]:
+def read_ics2(content: bytes, context: parsed.MessageContext) -> Iterator[parsed.Parsed]:
     """Read a data set F20 to F45: a declaration for each house or for a direct waybill, and the receptacles of F44."""
     content = prepare_xml(content, context.notes)
     kind, purpose = find_kind(content)
@@ -132,7 +119,7 @@ def _list_house_numbers(part: Node) -> set[str]:
 class _DataSet:
     """The data that all houses of one message share: its kind, such as F43, and what stands outside the houses."""
 
-    def __init__(self, kind: str, purpose: Purpose, frame: Node) -> None:
+    def __init__(self, kind: str, purpose: parsed.Purpose, frame: Node) -> None:
         self.kind, self.purpose, self.frame = kind, purpose, frame
         self.channel = CHANNELS[kind]
         inside = (node for _, node in walk_nodes(frame) if not node.keys().isdisjoint(MESSAGE_MARKS))
@@ -150,26 +137,26 @@ class _DataSet:
         masters = {_read_number(node, "master") for name in MASTER for node in find_nodes(self.message, name)}
         several = max(data_sets, len(masters - {None}), 1 + len(others))
         if several > 1:
-            raise build_count_fault(several, 1)
+            raise parsed.build_count_fault(several, 1)
 
     def refuse_outside(self, house_tag: str) -> None:
         """Refuse goods and documents of houses that stand outside of them."""
         self.refuse_several(house_tag)
         if any(name in GOODS for name, _ in walk_nodes(self.frame)):
-            raise build_goods_fault()
+            raise parsed.build_goods_fault()
         if outside := set().union(*(_list_house_numbers(node) for _, node in walk_nodes(self.frame))):
-            raise build_count_fault(len(outside), 0, outside)
+            raise parsed.build_count_fault(len(outside), 0, outside)
 
-    def read_house(self, house: Node) -> Declaration | MessageFault:
+    def read_house(self, house: Node) -> parsed.Declaration | MessageFault:
         """Read a house; one of several numbers, or with no more than a number, is a fault."""
         numbers = _list_house_numbers(house)
         if len(numbers) > 1:
-            return build_count_fault(len(numbers), 1, numbers)
+            return parsed.build_count_fault(len(numbers), 1, numbers)
         if numbers and house.keys() <= set(HOUSE_DOCUMENTS):
-            return build_count_fault(1, 0, numbers)
+            return parsed.build_count_fault(1, 0, numbers)
         return self.read(house, "house")
 
-    def read(self, part: Node, level: Level) -> Declaration:
+    def read(self, part: Node, level: parsed.Level) -> parsed.Declaration:
         """Read a house, or the goods of a direct waybill."""
         doubts, levels = Doubts(), [self.message, self.master, part]
         fields: Fields = {
@@ -196,9 +183,9 @@ class _DataSet:
             number = f"{self.master_number}/{number}" if number and self.master_number else number
         known = {name: value for name, value in fields.items() if value is not None}
         known = {"consignment_id": identify_by_content(known) if number is None else number, **known}
-        return Declaration(known, self.issued_at, level, self.purpose, doubts)
+        return parsed.Declaration(known, self.issued_at, level, self.purpose, doubts)
 
-    def read_masters(self) -> Iterator[Parsed]:
+    def read_masters(self) -> Iterator[parsed.Parsed]:
         """Read a message without houses: its receptacles, or the goods of a direct waybill."""
         self.refuse_several(HOUSE_TAGS[0])
         levels = (self.master, self.message)
@@ -208,11 +195,13 @@ class _DataSet:
             if number := find_text([receptacle], TABLE["receptacle"]["number"]):
                 fields = build_receptacle_fields(number) | ({"declarant": declarant} if declarant else {})
                 members = [text for path in NUMBERS["house"] for text in find_texts([receptacle], path)]
-                yield MasterDetails(number, fields, self.issued_at, members=tuple(dict.fromkeys(members)))
+                yield parsed.MasterDetails(
+                    number, fields, self.issued_at, members=tuple(dict.fromkeys(members))
+                )
         if any(find_nodes(self.master, name) for name in GOODS):
             yield self.read(self.master, "direct")
         elif not receptacles:
-            yield Ignored(f"ICS2 {self.kind}", "a data set without goods")
+            yield parsed.Ignored(f"ICS2 {self.kind}", "a data set without goods")
 
 
 def _read_issue_time(message: Node) -> datetime | None:
@@ -279,7 +268,7 @@ def _read_item(node: Node, doubts: Doubts) -> Fields:
     }
 
 
-def read_ics2_response(content: bytes, context: MessageContext) -> Iterator[Parsed]:
+def read_ics2_response(content: bytes, context: parsed.MessageContext) -> Iterator[parsed.Parsed]:
     """Read an answer; a kind without a state is named and ignored."""
     content = prepare_xml(content, context.notes)
     kind, message = parse_xml_tree(content, context.notes)
@@ -290,14 +279,14 @@ def read_ics2_response(content: bytes, context: MessageContext) -> Iterator[Pars
     if kind in TABLE["responses"]:
         yield from _read_intervention(message) if kind == "IE351" else _read_events(kind, message)
     elif kind in TABLE["goods"]:
-        raise build_mapping_fault(kind)
+        raise parsed.build_mapping_fault(kind)
     else:
         reasons: dict[str, str] = TABLE["ignored"]
         reason = next((text for name, text in reasons.items() if kind.startswith(name)), "no state known")
-        yield Ignored(kind, reason)
+        yield parsed.Ignored(kind, reason)
 
 
-def _read_events(kind: str, message: Node) -> Iterator[StateRow]:
+def _read_events(kind: str, message: Node) -> Iterator[parsed.StateRow]:
     """Read an event for each consignment that an answer names; without any, for its own reference."""
     paths, meaning, issued_at = TABLE["answer"], TABLE["responses"][kind], _read_issue_time(message)
     authority = parse_country(find_text([message], paths["authority"])) or "EU"
@@ -309,9 +298,9 @@ def _read_events(kind: str, message: Node) -> Iterator[StateRow]:
             reference and f"reference {reference}",
         ]
         text = join_lines(*lines, separator="; ") or meaning["text"]
-        state: EventState = TABLE["requests"].get((code or "").upper(), meaning["state"])
+        state: parsed.EventState = TABLE["requests"].get((code or "").upper(), meaning["state"])
         for identifier in _list_identifiers(message, detail):
-            yield StateRow(identifier, authority, state, code or kind, text, issued_at, f"ICS2 {kind}")
+            yield parsed.StateRow(identifier, authority, state, code or kind, text, issued_at, f"ICS2 {kind}")
 
 
 def _list_identifiers(message: Node, detail: Node) -> list[str]:
@@ -333,16 +322,16 @@ def _list_identifiers(message: Node, detail: Node) -> list[str]:
     return found
 
 
-def _read_intervention(message: Node) -> Iterator[StateRow]:
+def _read_intervention(message: Node) -> Iterator[parsed.StateRow]:
     meaning = TABLE["responses"]["IE351"]
     given = [text for text in find_texts([message], "//*") if INTERVENTION_CODE.fullmatch(text)]
     code = next((text for text in given if text in meaning["codes"]), next(iter(given), None))
     identifier = _find_first(message, meaning["identifiers"])
     if identifier is None:
         raise _build_missing_fault("an intervention without a reference")
-    state: EventState = meaning["state"] if code in meaning["codes"] else "request_for_screening"
+    state: parsed.EventState = meaning["state"] if code in meaning["codes"] else "request_for_screening"
     issued_at = _read_issue_time(message) or parse_time(_find_first(message, meaning["times"]))
-    yield StateRow(identifier, "EU", state, code, meaning["text"], issued_at, "ICS IE351")
+    yield parsed.StateRow(identifier, "EU", state, code, meaning["text"], issued_at, "ICS IE351")
 
 
 def _find_first(message: Node, beginnings: list[str]) -> str | None:

@@ -10,22 +10,9 @@ from typing import Any
 from consignments.errors import MessageFault
 from consignments.messages.air.waybills import identify_by_content
 from consignments.messages.configuration import load_codes
+from consignments.messages.content import trees
 from consignments.messages.content.paths import PathTrace, convert_text, find_texts, find_values, list_texts
-from consignments.messages.content.trees import (
-    TEXT,
-    Node,
-    decode_head,
-    find_tag,
-    has_name,
-    name_content,
-    parse_json_tree,
-    parse_xml_tree,
-    prepare_xml,
-    read_beginning,
-    read_frame,
-    stream_records,
-    walk_nodes,
-)
+from consignments.messages.content.trees import TEXT, Node
 from consignments.messages.content.values import (
     OUNCE,
     POUND,
@@ -41,11 +28,11 @@ from consignments.messages.content.values import (
     settle_basis,
 )
 from consignments.messages.parsed import Declaration, MessageContext, Parsed, Purpose, build_count_fault
+from consignments.messages.post import unread
 from consignments.messages.post.csv_rows import read_rows
 from consignments.messages.post.declared_parts import DeclaredPart, find_s10_texts, get_finder
 from consignments.messages.post.edifact import find_message_type, looks_like_edifact, read_interchange
 from consignments.messages.post.mapping import COLUMNS, LITERAL, POUNDS_AND_OUNCES, MessageMapping, Source
-from consignments.messages.post.unread import MAX_NAMED, Leaf, build_unread_doubt, list_leaves, select_lost
 from consignments.records import Consignment, get_fields
 
 S9_FORM = re.compile(r"([A-Z]{6})([A-Z]{6})([A-Z])([A-Z]{2})([0-9A-Z]{14})", re.ASCII)
@@ -103,7 +90,7 @@ class Record:
     scope: Node
     mapping: MessageMapping
     declared: bool = False
-    around: Sequence[Leaf] = ()
+    around: Sequence[unread.Leaf] = ()
     doubts: Doubts = field(default_factory=Doubts)
     trace: PathTrace = field(default_factory=PathTrace)
     goods: set[int] = field(default_factory=set)
@@ -138,17 +125,20 @@ class Record:
 
     def _find_identifier(self, known: Fields) -> str:
         """Find the one text of the form of a postal identifier in a record that is searched, else name it by its content."""
-        nodes = walk_nodes(self.levels[-1]) if self.mapping.is_searched else ()
+        nodes = trees.walk_nodes(self.levels[-1]) if self.mapping.is_searched else ()
         found = {text for _, node in nodes for text in find_s10_texts(node)}
         return found.pop() if len(found) == 1 else identify_by_content(known)
 
     def _warn_of_unread(self, known: Set[str]) -> None:
         """Warn of what nothing read in the record or around it, if it may be of goods or of what the record lacks."""
-        leaves = chain(list_leaves(self.scope, goods=self.goods), self.around)
-        unread = (leaf for leaf in leaves if not leaf.is_read(self.trace, self.mapping))
-        places = [*self.cut, *(leaf.place for leaf in select_lost(unread, known, MAX_NAMED + 1))]
+        leaves = chain(unread.list_leaves(self.scope, goods=self.goods), self.around)
+        missed = (leaf for leaf in leaves if not leaf.is_read(self.trace, self.mapping))
+        places = [
+            *self.cut,
+            *(leaf.place for leaf in unread.select_lost(missed, known, unread.MAX_NAMED + 1)),
+        ]
         if places:
-            self.doubts.warnings[build_unread_doubt(places)] = None
+            self.doubts.warnings[unread.build_unread_doubt(places)] = None
 
     def _read_own(self, column: str) -> Any:
         """Read a column of the declaration itself."""
@@ -223,7 +213,7 @@ class Record:
         yield known
         if self.mapping.is_searched:
             yield (node for holder in known or [own] for node in finder.list_goods(holder))
-        holders = (node for _, node in walk_nodes(self.scope) if finder.holds_goods(node))
+        holders = (node for _, node in trees.walk_nodes(self.scope) if finder.holds_goods(node))
         yield from map(self._find_goods, islice(holders, MAX_HOLDERS))
         if self.mapping.is_searched:
             yield finder.list_goods(self.scope)
@@ -270,7 +260,7 @@ def read_mapped(content: bytes, context: MessageContext, mapping: MessageMapping
         raise MessageFault(
             "no declaration where the mapping says",
             where=f"mapping {mapping.name}, record.each",
-            got=name_content(content),
+            got=trees.name_content(content),
             expected=" or ".join(mapping.each),
             todo="correct the mapping, or leave the message out",
         )
@@ -278,7 +268,7 @@ def read_mapped(content: bytes, context: MessageContext, mapping: MessageMapping
 
 def find_format(content: bytes) -> str:
     """Find the format of a message by its first characters."""
-    written = {"<": "xml", "{": "json", "[": "json"}.get(decode_head(content)[:1])
+    written = {"<": "xml", "{": "json", "[": "json"}.get(trees.decode_head(content)[:1])
     return written or ("edifact" if looks_like_edifact(content) else "csv")
 
 
@@ -302,16 +292,16 @@ def list_records(
                     raise build_count_fault(count, 1)
                 yield from _select_records(message, message, (mapping,), searched=False)
     elif kind == "json":
-        tree = parse_json_tree(content)
+        tree = trees.parse_json_tree(content)
         for whole in tree[TEXT] if set(tree) == {TEXT} else [tree]:
             if isinstance(whole, dict):
                 yield from _select_records(whole, whole, mappings)
     else:
-        content = prepare_xml(content, context.notes)
+        content = trees.prepare_xml(content, context.notes)
         if len(content) > MAX_PRECISE_BYTES:
             yield from _stream_records(content, context, mappings)
         else:
-            name, root = parse_xml_tree(content, context.notes)
+            name, root = trees.parse_xml_tree(content, context.notes)
             yield from _select_records({**root, name.lower(): [root]}, root, mappings)
 
 
@@ -323,18 +313,18 @@ def _stream_records(
     The name is that of most declarations in the beginning, else one that the mapping gives.
     """
     mapping, searched = mappings[0], mappings[0].is_searched
-    parts = _find_parts(read_beginning(content, SEARCHED_BYTES), mappings)
+    parts = _find_parts(trees.read_beginning(content, SEARCHED_BYTES), mappings)
     names = [Counter(part.name for part, _ in parts).most_common(1)[0][0]] if len(parts) > 1 else None
-    tag = find_tag(content, names or mapping.each_names)
+    tag = trees.find_tag(content, names or mapping.each_names)
     if tag is None:
         got, expected = f"{len(content):,} bytes", "an element that is repeated for each declaration"
         raise MessageFault("too large", got=got, expected=expected)
-    content, frame = read_frame(content, tag, context.notes)
+    content, frame = trees.read_frame(content, tag, context.notes)
     if not searched:
         get_finder((mapping,)).refuse_others(frame, mapping.each_names, [])
     in_frame = [(part._replace(scope=part.node), own) for part, own in _find_parts(frame, mappings)]
     around = _list_around(frame, [part.node for part, _ in in_frame])
-    for record in stream_records(content, tag):
+    for record in trees.stream_records(content, tag):
         parts = _find_parts(record, mappings)
         yield from _declare(parts, frame, frame, around)
         if not parts:
@@ -347,12 +337,12 @@ def _find_parts(root: Node, mappings: Sequence[MessageMapping]) -> MappedParts:
     parts = get_finder(tuple(mappings)).find(root) if mappings[0].is_searched else []
     if len(mappings) == 1:
         return [(part, mappings[0]) for part in parts]
-    names = [{name for _, node in walk_nodes(part.node) for name in node} for part in parts]
+    names = [{name for _, node in trees.walk_nodes(part.node) for name in node} for part in parts]
     own = [max(mappings, key=lambda each: len(get_finder((each,)).names & known)) for known in names]
     return list(zip(parts, own, strict=True))
 
 
-def _declare(parts: MappedParts, top: Node, root: Node, around: Sequence[Leaf]) -> Iterator[Record]:
+def _declare(parts: MappedParts, top: Node, root: Node, around: Sequence[unread.Leaf]) -> Iterator[Record]:
     return (Record([top, part.node], root, part.scope, own, True, around) for part, own in parts)
 
 
@@ -380,14 +370,14 @@ def _select_records(
             return
 
 
-def _list_around(root: Node, scopes: Sequence[Node]) -> list[Leaf]:
+def _list_around(root: Node, scopes: Sequence[Node]) -> list[unread.Leaf]:
     """List some of what may be of goods or a party and stands outside of all declarations."""
-    return select_lost(list_leaves(root, {*map(id, scopes)}), frozenset(), MAX_AROUND)
+    return unread.select_lost(unread.list_leaves(root, {*map(id, scopes)}), frozenset(), MAX_AROUND)
 
 
 def matches_mapping(head: bytes, mapping: MessageMapping) -> bool:
     """Check whether a message is one that a mapping file is for: by its names in `detect`, else by the names of its paths."""
-    text, written = decode_head(head), find_format(head)
+    text, written = trees.decode_head(head), find_format(head)
     if "edifact" in (mapping.format, written):
         types = mapping.segments.get("types")
         return mapping.format == written and (not types or find_message_type(head) in types)
@@ -398,7 +388,7 @@ def matches_mapping(head: bytes, mapping: MessageMapping) -> bool:
         header = text[:MAX_HEADER_CHARACTERS].partition("\n")[0].lower()
         found = sum(name in header for name in names)
     elif mapping.detect:
-        return any(all(has_name(text, name) for name in names.split()) for names in mapping.detect)
+        return any(all(trees.has_name(text, name) for name in names.split()) for names in mapping.detect)
     else:
-        found = sum(has_name(text, name) for name in names)
+        found = sum(trees.has_name(text, name) for name in names)
     return 0 < found >= len(names) * MIN_SHARE_OF_NAMES

@@ -123,7 +123,7 @@ def test_lists_of_thousands_give_each_record_its_own_goods() -> None:
 def test_a_list_too_large_for_one_tree_is_read_as_a_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mapped, "MAX_PRECISE_BYTES", 100_000)
     monkeypatch.setattr(mapped, "SEARCHED_BYTES", 25_000)
-    monkeypatch.setattr(mapped, "parse_xml_tree", None)
+    monkeypatch.setattr("consignments.messages.content.trees.parse_xml_tree", None)
     records = [build_record(number, "cds") for number in range(1, 501)]
     message = to_xml("Parcels", {"Parcel": records, "Others": {"Decl": build_record(501, "cds")}}).encode()
     assert len(message) > 100_000
