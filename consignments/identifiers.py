@@ -19,36 +19,22 @@ AWB_MODULUS = 7
 
 
 class S10(NamedTuple):
-    """The parts of an S10 identifier, `RB 12345678 5 GB`."""
+    """The parts of an S10 identifier, `RB 12345678 5 GB`, and whether its check digit matches the serial number."""
 
     service: str
-    serial: str
-    check: int
     country: str
-
-    @property
-    def check_holds(self) -> bool:
-        """Return whether the check digit matches the serial number."""
-        return self.check == compute_check_digit(self.serial)
+    check_holds: bool
 
 
 class Awb(NamedTuple):
-    """The parts of an air waybill number, `057-51987552`, and of a house under it, `057-51987552/H1`."""
+    """An air waybill number in its written form, `057-51987552`, and the house under it, which `057-51987552/H1` has.
 
-    prefix: str
-    serial: str
-    check: int
+    The check digit holds if it is the serial number modulo 7.
+    """
+
+    number: str
     house: str
-
-    @property
-    def number(self) -> str:
-        """Return the waybill number in its written form: prefix, hyphen, eight digits."""
-        return f"{self.prefix}-{self.serial}{self.check}"
-
-    @property
-    def check_holds(self) -> bool:
-        """Return whether the last digit is the serial number modulo 7."""
-        return int(self.serial) % AWB_MODULUS == self.check
+    check_holds: bool
 
 
 def compute_check_digit(serial: str) -> int:
@@ -65,7 +51,7 @@ def parse_s10(identifier: str) -> S10 | None:
     if not found:
         return None
     service, serial, check, country = found.groups()
-    return S10(service, serial, int(check), country)
+    return S10(service, country, int(check) == compute_check_digit(serial))
 
 
 def parse_awb(text: str) -> Awb | None:
@@ -74,7 +60,7 @@ def parse_awb(text: str) -> Awb | None:
     if not found:
         return None
     prefix, serial, check, house = found.groups("")
-    return Awb(prefix, serial, int(check), house)
+    return Awb(f"{prefix}-{serial}{check}", house, int(serial) % AWB_MODULUS == int(check))
 
 
 def format_awb_number(text: str) -> str:

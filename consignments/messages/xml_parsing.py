@@ -89,7 +89,14 @@ def build_hostile_fault() -> MessageFault:
 
 
 def repair_xml(data: bytes, notes: list[str]) -> bytes:
-    """Write a message again in UTF-8 without what no XML may hold, and note what was repaired; as it is if there is nothing."""
+    """Write a message again if there is something to repair in it."""
+    noted = len(notes)
+    repaired = rewrite_xml(data, notes)
+    return repaired if len(notes) > noted else data
+
+
+def rewrite_xml(data: bytes, notes: list[str]) -> bytes:
+    """Write a message in UTF-8 without what no XML may hold, and note what was repaired."""
     text, decoded = _decode(data)
     clean = FORBIDDEN_CHARACTERS.sub("", text)
     escaped = BARE_AMPERSAND.sub("&amp;", clean)
@@ -98,10 +105,8 @@ def repair_xml(data: bytes, notes: list[str]) -> bytes:
         "control characters were left out": clean != text,
         "bare ampersands were read as text": escaped != clean,
     }
-    repairs = [what for what, is_done in done.items() if is_done]
-    if not repairs:
-        return data
-    notes.append("repaired: " + ", ".join(repairs))
+    if any(done.values()):
+        notes.append("repaired: " + ", ".join(what for what, is_done in done.items() if is_done))
     declaration = DECLARATION.match(escaped)
     body = escaped[declaration.end() if declaration else 0 :].lstrip("\ufeff \t\r\n")
     return body.encode("utf-8", "replace")

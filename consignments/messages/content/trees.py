@@ -99,11 +99,7 @@ def prepare_xml(content: bytes, notes: list[str]) -> bytes:
     if NOT_BLANK.search(content) is None:
         raise MessageFault("empty")
     if content.startswith(UTF_16_MARKS) or b"\0" in content[:64]:
-        repaired = xml_parsing.repair_xml(content, notes)
-        if repaired is content and content.startswith(UTF_16_MARKS):
-            text = content.decode("utf-16", "replace")
-            repaired = re.sub(r"^\ufeff?\s*<\?xml[^>]*\?>", "", text, count=1).encode()
-        content = repaired
+        content = xml_parsing.rewrite_xml(content, notes)
     if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
         raise xml_parsing.build_hostile_fault()
     return content
