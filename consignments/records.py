@@ -109,16 +109,12 @@ class Consignment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     currency: Annotated[Code | None, about("currency code, ISO 4217")] = None
     postage: Annotated[Amount | None, about("postage or freight paid, in `currency`")] = None
     payment: Annotated[Code | None, about("how carriage was paid: account, card, cash, crypto, …")] = None
-    cancelled_at: Annotated[
-        Time | None, about("when its sender cancelled it; from then on it no longer counts")
-    ] = None
+    cancelled_at: Annotated[Time | None, about("when its sender cancelled it; it counts until then")] = None
     issued_at: Annotated[
         Time | None,
         about("when its sender issued this version; one issued before the latest known does not replace it"),
     ] = None
-    level: Annotated[
-        Level | None, about("of a waybill; master: a consolidation whose houses are not known")
-    ] = None
+    level: Annotated[Level | None, about("of a waybill; master: a consolidation with unknown houses")] = None
     quality: Annotated[
         Annotated[tuple[Code, ...], Meta(max_length=50)] | None,
         about("named doubts of the reader of messages (JSON text in CSV)"),
@@ -140,12 +136,8 @@ class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = None
     selected_at: Annotated[Time | None, about("when it was selected")] = None
     inspected_at: Annotated[Time | None, about("when it was inspected")] = None
-    known_at: Annotated[Time | None, about("when the result became known; required for a final result")] = (
-        None
-    )
-    recorded_at: Annotated[
-        Time | None, about("when npsrisk recorded it; set by the service, else missing")
-    ] = None
+    known_at: Annotated[Time | None, about("when the result became known; a final result needs it")] = None
+    recorded_at: Annotated[Time | None, about("when npsrisk recorded it; only the service sets it")] = None
     result: Annotated[Result | None, about("result; all values except `pending` are final")] = None
     substance: Annotated[Code | None, about("detected substance")] = None
     substance_family: Annotated[Code | None, about("family of the substance, for example cathinone")] = None
@@ -175,9 +167,7 @@ class Alert(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     route: Annotated[Code | None, about("a part of the route, for example PVG>HKG")] = None
     substance_family: Annotated[Code | None, about("family of the expected substances")] = None
     author: Annotated[Code | None, about("partner who sent it; missing: an own alert")] = None
-    occurred_at: Annotated[Time | None, about("when the seizure happened from which its indicators come")] = (
-        None
-    )
+    occurred_at: Annotated[Time | None, about("time of the seizure from which its indicators come")] = None
     indicators: Annotated[
         Annotated[tuple[Code, ...], Meta(max_length=50)] | None,
         about(
@@ -203,9 +193,7 @@ class LogColumns(msgspec.Struct, frozen=True):
     sequence: Annotated[
         int, about("position in the service's log; it is the order of history in every table that has it")
     ]
-    cancelled_sequence: Annotated[
-        int | None, about("position in the log at which the consignment was cancelled")
-    ] = None
+    cancelled_sequence: Annotated[int | None, about("position in the log of its cancellation")] = None
 
 
 class ScoreRow(msgspec.Struct, frozen=True):
