@@ -176,21 +176,20 @@ class Linker:
         master = self.store.get_master(record.master_id)
         if record.consignment_id not in master.houses:
             master.houses[record.consignment_id] = None
-            if master.row is not None:
-                self._withdraw_consolidation(record.master_id, master.row, master.earlier, record.received_at)
-                master.row = None
+            self._withdraw_consolidation(record.master_id, master, record.received_at)
         return master
 
-    def _withdraw_consolidation(
-        self, name: str, number: int, earlier: int | None, at: datetime | None
-    ) -> None:
-        """End a consolidation's own row; one that came at the same moment as its house never was."""
+    def _withdraw_consolidation(self, name: str, master: LinkedMaster, at: datetime | None) -> None:
+        """End a consolidation's own row, if it has one; one that came at the same moment as its house never was."""
+        number, master.row = master.row, None
+        if number is None:
+            return
         if self.store.rows[number].record.received_at == at:
             self.store.delete_row(number)
-            if earlier is None:
+            if master.earlier is None:
                 self.store.versions.pop(name, None)
                 return
-            number = earlier
+            number = master.earlier
         self._withdraw(number, at)
         if name in self.store.versions:
             self.store.versions[name] = number

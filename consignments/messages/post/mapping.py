@@ -177,9 +177,7 @@ def _read_names(value: Any, where: str) -> tuple[str, ...]:
     """Read the names that tell a message: a text, or a list of texts."""
     names = value if isinstance(value, list) else [value]
     if not all(isinstance(name, str) and name.strip() for name in names):
-        raise BadSetting(
-            "not a list of names", where=where, got=repr(value), expected='["Name", "Other Name"]'
-        )
+        raise BadSetting("not a list of names", where=where, got=repr(value), expected='["Name", "Other"]')
     return tuple(name.lower() for name in names)
 
 
