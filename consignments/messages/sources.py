@@ -298,15 +298,13 @@ def join_continuations(messages: Iterable[RawMessage]) -> Iterator[RawMessage]:
     pending: RawMessage | None = None
     for message in messages:
         body = None if pending is None else _find_continuation(pending, message)
-        if pending is not None and body is not None:
-            glue = b"" if pending.content.endswith(b"\n") else b"\n"
-            pending = replace(
-                pending, content=pending.content + glue + body, paths=pending.paths + message.paths
-            )
-            continue
-        if pending is not None:
-            yield pending
-        pending = message
+        if pending is None or body is None:
+            if pending is not None:
+                yield pending
+            pending = message
+        else:
+            content = pending.content + (b"" if pending.content.endswith(b"\n") else b"\n") + body
+            pending = replace(pending, content=content, paths=pending.paths + message.paths)
     if pending is not None:
         yield pending
 

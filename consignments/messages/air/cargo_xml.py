@@ -309,29 +309,24 @@ class ElementReader(dict[str, "_Step | None"]):
 def load_reader(*tables: str) -> ElementReader:
     """Load the reader of some tables of `cargo_xml.toml`, which are read in one pass."""
     known = load_table("air/cargo_xml")
-    names: dict[str, str] = {}
-    each: dict[str, _Step] = {}
+    paths: dict[str, _Step] = {}
     for table in tables:
-        names |= {path: name for name, path in known[table].items() if name != "each"}
+        paths |= {path: (name, False, None, "") for name, path in known[table].items() if name != "each"}
         for name, (path, *below) in known[table].get("each", {}).items():
-            each[path] = (name, True, load_reader(*below) if below else None, "")
-    return _build_reader(names, each, "")
+            paths[path] = (name, True, load_reader(*below) if below else None, "")
+    return _build_reader(paths, "")
 
 
-def _build_reader(names: Mapping[str, str], each: Mapping[str, _Step], above: str) -> ElementReader:
+def _build_reader(paths: Mapping[str, _Step], above: str) -> ElementReader:
     """Build the reader of the children on the first level of paths; `above` is the path to them."""
     steps: dict[str, _Step] = {}
-    for first in dict.fromkeys(path.split("/")[0] for path in (*names, *each)):
-        if first in each:
-            steps[first] = each[first]
-            continue
+    for first in dict.fromkeys(path.split("/")[0] for path in paths):
         lead = f"{first}/"
-        below = {path[len(lead) :]: name for path, name in names.items() if path.startswith(lead)}
-        each_below = {path[len(lead) :]: step for path, step in each.items() if path.startswith(lead)}
+        below = {path[len(lead) :]: step for path, step in paths.items() if path.startswith(lead)}
         unit = next((path for path in below if path[0] == "@"), "")
-        name = names.get(first) or below.pop(unit, above + first)
-        reader = _build_reader(below, each_below, above + lead) if below or each_below else None
-        steps[first] = (name, False, reader, unit[1:])
+        on_the_way: _Step = (above + first, False, None, "")
+        name, is_each, reader, _ = paths.get(first) or below.pop(unit, on_the_way)
+        steps[first] = (name, is_each, _build_reader(below, above + lead) if below else reader, unit[1:])
     return ElementReader(steps)
 
 
