@@ -17,30 +17,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from consignments.columns import (
-    BAD_TEXT,
-    CODES_TYPE,
-    DATE,
-    INTEGER,
-    ITEM_TYPE,
-    LIST_COLUMNS,
-    MAX_EXAMPLES,
-    SHOWN_VALUE,
-    TEXT,
-    TYPES,
-    Finding,
-    Mask,
-    combine_masks,
-    drop_broken_texts,
-    format_value,
-    get_type_family,
-    mark_rows,
-    normalize_array,
-    normalize_names,
-    read_column,
-    to_list_texts,
-    to_text_column,
-)
+from consignments import columns
+from consignments.columns import Finding, Mask
 from consignments.doubts import list_rules
 from consignments.errors import FileFault, Reject
 from consignments.files.parquet_files import ParquetTable
@@ -57,7 +35,7 @@ ARRIVAL_TIME_COLUMNS = ("received_at", "known_at", "recorded_at")
 OUTCOME_COLUMNS = ["status", "result", "known_at", "inspected_at"]
 """Columns between which outcomes may have contradictions."""
 AFTER_TOMORROW = "after tomorrow, in a table with sequence numbers"
-DTYPES = {TEXT: pd.StringDtype(na_value=np.nan), DATE: pd.ArrowDtype(DATE)}
+DTYPES = {columns.TEXT: pd.StringDtype(na_value=np.nan), columns.DATE: pd.ArrowDtype(columns.DATE)}
 """Pandas dtypes of a canonical frame that differ from what Arrow would choose."""
 NEAR_NAME = 0.75
 """Minimum similarity of an unknown column to a missing one, for a suggestion."""
@@ -162,7 +140,7 @@ class PartCheck:
 
     def drop_rows(self, gone: Mask) -> Mask:
         """Drop some of the kept rows, and return them as a mask of all rows."""
-        dropped = mark_rows(np.flatnonzero(self.good)[gone], len(self.good))
+        dropped = columns.mark_rows(np.flatnonzero(self.good)[gone], len(self.good))
         self.good, self.kept, self.given = self.good & ~dropped, keep_rows(self.kept, ~gone), None
         return dropped
 
@@ -214,7 +192,7 @@ def _list_columns(names: Sequence[str]) -> str:
 
 
 def check_part(
-    part: TablePart, names: Sequence[str], record: type[msgspec.Struct], columns: Sequence[str] | None = None
+    part: TablePart, names: Sequence[str], record: type[msgspec.Struct], wanted: Sequence[str] | None = None
 ) -> PartCheck:
     """Check the rows of a part independently of each other, and keep some or all columns of the valid ones.
 
@@ -223,22 +201,24 @@ def check_part(
     fields = (*get_fields(record), *(each for each in get_fields(LogColumns) if each.name in names))
     rules, reads = list_rules(record), {}
     for field in fields:
-        column = _get_column(part.table, field.name, TYPES[field.kind])
-        reads[field.name] = read_column(column, field, rules.get(field.name))
+        column = _get_column(part.table, field.name, columns.TYPES[field.kind])
+        reads[field.name] = columns.read_column(column, field, rules.get(field.name))
     others = [name for name in names if name not in {*reads, *SEQUENCE_COLUMNS}]
     table = pa.table(
         {name: read.values for name, read in reads.items()}
-        | {name: drop_broken_texts(_get_column(part.table, name, pa.null()))[0] for name in others}
+        | {name: columns.drop_broken_texts(_get_column(part.table, name, pa.null()))[0] for name in others}
     )
     doubts = [doubt for read in reads.values() for doubt in read.doubts]
     faults = [Finding(name, *fault) for name, read in reads.items() for fault in read.faults]
-    faults += _find_row_faults(table, record, combine_masks((each.rows for each in faults), len(table)))
+    faults += _find_row_faults(
+        table, record, columns.combine_masks((each.rows for each in faults), len(table))
+    )
     inside = sorted(f"items.{name}" for read in reads.values() for name in read.unknown)
-    good = ~combine_masks((each.rows for each in faults), len(table))
+    good = ~columns.combine_masks((each.rows for each in faults), len(table))
     kept = keep_rows(table, good)
     given = np.array([len(kept) - kept.column(each.name).null_count for each in get_fields(record)])
-    if columns is not None:
-        kept = kept.select([name for name in columns if name in kept.column_names])
+    if wanted is not None:
+        kept = kept.select([name for name in wanted if name in kept.column_names])
     return PartCheck(faults, (*others, *inside), doubts, good, kept, given)
 
 
@@ -249,12 +229,12 @@ def _get_column(table: Any, name: str, kind: Any) -> Any:
 def to_frame(table: Any) -> pd.DataFrame:
     """Convert rows in canonical form to a canonical frame."""
     for place, field in enumerate(table.schema):
-        if field.name in LIST_COLUMNS and field.type in (ITEM_TYPE, CODES_TYPE):
-            table = table.set_column(place, field.name, to_list_texts(table.column(place)))
+        if field.name in columns.LIST_COLUMNS and field.type in (columns.ITEM_TYPE, columns.CODES_TYPE):
+            table = table.set_column(place, field.name, columns.to_list_texts(table.column(place)))
     frame: pd.DataFrame = table.to_pandas(types_mapper=DTYPES.get)
     if CANCELLED_SEQUENCE in frame:  # with missing values it would become a float, which is not exact
         frame[CANCELLED_SEQUENCE] = table.column(CANCELLED_SEQUENCE).to_pandas(
-            types_mapper={INTEGER: pd.Int64Dtype()}.get
+            types_mapper={columns.INTEGER: pd.Int64Dtype()}.get
         )
     return frame
 
@@ -275,7 +255,9 @@ def concat_rows(tables: Sequence[Any]) -> Any:
         ]
         for name in mixed:
             place = first.get_field_index(name)
-            tables = [each.set_column(place, name, to_text_column(each.column(name))) for each in tables]
+            tables = [
+                each.set_column(place, name, columns.to_text_column(each.column(name))) for each in tables
+            ]
         return pa.concat_tables(tables)
 
 
@@ -357,9 +339,9 @@ def _build_all_rejects(
 
 def _drop_repeated_outcomes(checks: Sequence[PartCheck], record: type[Outcome]) -> int:
     """Drop outcome rows that are identical to an earlier one, and return their number."""
-    columns = [*(each.name for each in get_fields(record)), SEQUENCE]
+    names = [*(each.name for each in get_fields(record)), SEQUENCE]
     kept = [
-        check.kept.select([name for name in columns if name in check.kept.column_names]) for check in checks
+        check.kept.select([name for name in names if name in check.kept.column_names]) for check in checks
     ]
     repeats = to_frame(pa.concat_tables(kept)).duplicated().to_numpy()
     for check, mine in _split_rows(checks, repeats):
@@ -377,10 +359,10 @@ def _split_rows(checks: Sequence[PartCheck], marked: Mask) -> Iterator[tuple[Par
 def _reject_repeated_identifiers(checks: Sequence[PartCheck], record: type[msgspec.Struct]) -> None:
     """Drop the rows whose identifier occurs in an earlier valid row of any part, as a fault of theirs."""
     identifier = get_fields(record)[0].name
-    columns = [normalize_array(check.kept.column(identifier)) for check in checks]
-    names = normalize_array(pa.chunked_array(columns))
+    parts = [columns.normalize_array(check.kept.column(identifier)) for check in checks]
+    names = columns.normalize_array(pa.chunked_array(parts))
     # Dictionary codes are numbered in the order of first occurrence.
-    unified = names if issubclass(record, Alert) else normalize_names(names)
+    unified = names if issubclass(record, Alert) else columns.normalize_names(names)
     codes = unified.dictionary_encode().indices.to_numpy()
     repeats = codes <= np.maximum.accumulate(np.concatenate([[-1], codes]))[:-1]
     for check, mine in _split_rows(checks, repeats):
@@ -397,7 +379,7 @@ def _count_doubts(checks: Iterable[PartCheck]) -> tuple[dict[str, int], dict[str
                 text = f"{doubt.column}: {doubt.text}"
                 rows[text] += count
                 examples.setdefault(text, {}).update(dict.fromkeys(doubt.examples))
-    shown = {text: tuple(found)[:MAX_EXAMPLES] for text, found in examples.items() if found}
+    shown = {text: tuple(found)[: columns.MAX_EXAMPLES] for text, found in examples.items() if found}
     return dict(rows.most_common()), shown
 
 
@@ -407,20 +389,20 @@ def _build_rejects(
     """Build the rejects of the invalid rows of a part, in order."""
     fields = get_fields(record)
     hidden = {field.name for field in fields if field.personal or field.kind == "items"}
-    bad = np.flatnonzero(combine_masks((fault.rows for fault in faults), len(part.table)))
+    bad = np.flatnonzero(columns.combine_masks((fault.rows for fault in faults), len(part.table)))
     for begin in range(0, len(bad), REJECT_ROWS):
         taken = part.table.take(bad[begin : begin + REJECT_ROWS])
-        columns = [[_show_value(value) for value in column] for column in taken.columns]
-        for row, *values in zip(bad[begin : begin + REJECT_ROWS].tolist(), *columns, strict=True):
+        shown = [[_show_value(value) for value in column] for column in taken.columns]
+        for row, *values in zip(bad[begin : begin + REJECT_ROWS].tolist(), *shown, strict=True):
             given = dict(zip(taken.column_names, values, strict=True))
             mine = [fault for fault in faults if fault.rows[row]]
-            shown = [fault.text + _format_shown_value(given, fault.column, hidden) for fault in mine]
+            reasons = [fault.text + _format_shown_value(given, fault.column, hidden) for fault in mine]
             original = {name: value for name, value in given.items() if value is not None}
             yield Reject(
                 place=part.locate_row(row),
-                identifier=format_value(given.get(fields[0].name)) or "",
+                identifier=columns.format_value(given.get(fields[0].name)) or "",
                 column=", ".join(fault.column for fault in mine),
-                reason="; ".join(shown),
+                reason="; ".join(reasons),
                 row=msgspec.json.encode(original, enc_hook=str).decode(),
             )
 
@@ -446,13 +428,13 @@ def _show_value(value: Any) -> Any:
     try:
         return value.as_py()
     except UnicodeDecodeError:
-        is_text = get_type_family(value.type) == "text"
-        return value.as_buffer().to_pybytes().decode(errors="replace") if is_text else BAD_TEXT
+        is_text = columns.get_type_family(value.type) == "text"
+        return value.as_buffer().to_pybytes().decode(errors="replace") if is_text else columns.BAD_TEXT
 
 
 def _format_shown_value(given: dict[str, Any], column: str, hidden: set[str]) -> str:
-    value = None if column in hidden else format_value(given.get(column))
-    return f", got {value!r}" if value and SHOWN_VALUE.fullmatch(value) else ""
+    value = None if column in hidden else columns.format_value(given.get(column))
+    return f", got {value!r}" if value and columns.SHOWN_VALUE.fullmatch(value) else ""
 
 
 def write_rejects(rejects: Iterable[Reject], path: Path) -> None:
