@@ -14,18 +14,9 @@ from typing import NamedTuple
 from consignments.errors import MessageFault
 from consignments.messages.air import waybills
 from consignments.messages.air.waybills import CustomsNote
+from consignments.messages.content import values
 from consignments.messages.content.trees import UTF_16_MARKS
-from consignments.messages.content.values import (
-    IMP_KILOGRAMS,
-    Doubts,
-    Fields,
-    complete_moment,
-    find_moment_from,
-    parse_number,
-    parse_short_date,
-    read_country,
-    summarize_items,
-)
+from consignments.messages.content.values import Doubts, Fields
 from consignments.messages.parsed import Declaration, MessageContext, Parsed, build_goods_fault
 
 LINE_WIDTH = 69
@@ -75,8 +66,8 @@ class ImpMessage(NamedTuple):
         """Return the time of its envelope, completed with the day on which it was made out, if it says so; else that day."""
         number, clock = self.envelope_time or ("", "")
         if day is None:
-            return complete_moment(int(number), None, clock, reference) if number else None
-        moment = find_moment_from(day, int(number), clock) if number else None
+            return values.complete_moment(int(number), None, clock, reference) if number else None
+        moment = values.find_moment_from(day, int(number), clock) if number else None
         return moment or datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
@@ -180,16 +171,16 @@ def _read_totals(text: str, doubts: Doubts) -> tuple[float | None, float | None]
         return None, None
     if not found[1] and not found[2]:
         doubts.note("number_malformed", "pieces")
-    pieces = parse_number(found[1] or None, doubts, "pieces")
+    pieces = values.parse_number(found[1] or None, doubts, "pieces")
     return pieces, _read_weight(f"{found[2]}{found[3]}", doubts) if found[2] else None
 
 
 def _read_weight(text: str, doubts: Doubts) -> float | None:
     """Read a weight such as K174.5 or L385 in kilograms."""
     unit, number = (text[:1], text[1:]) if text[:1].isalpha() else ("", text)
-    weight = parse_number(number or None, doubts, "gross_weight_kg")
-    if weight is None or unit in IMP_KILOGRAMS:
-        return None if weight is None else weight * IMP_KILOGRAMS[unit]
+    weight = values.parse_number(number or None, doubts, "gross_weight_kg")
+    if weight is None or unit in values.IMP_KILOGRAMS:
+        return None if weight is None else weight * values.IMP_KILOGRAMS[unit]
     doubts.note("unit_doubtful", "gross_weight_kg")
     return None if unit else weight
 
@@ -241,15 +232,15 @@ def _read_party(lines: list[str], named: dict[str, list[str]], side: str, doubts
     )
     parts = [*behind[1:], *(part for line in contacts for part in line.split("/"))]
     phones = (number for code, number in pairwise(parts) if code in PHONE_CODES and number)
-    values = {
+    party = {
         "name": name,
         "address": street,
         "city": named.get("LOC", [city])[0].split("/")[0],
-        "country": read_country(country, f"{side}_country", doubts),
+        "country": values.read_country(country, f"{side}_country", doubts),
         "postcode": behind[0] if behind else None,
         "phone": next(phones, None),
     }
-    return {f"{side}_{key}": " ".join(value.split()) or None for key, value in values.items() if value}
+    return {f"{side}_{key}": " ".join(value.split()) or None for key, value in party.items() if value}
 
 
 def _read_notes(segments: Sequence[Segment]) -> list[CustomsNote]:
@@ -271,7 +262,7 @@ def _read_declared_values(segments: Sequence[Segment], doubts: Doubts) -> Fields
     return {
         "currency": parts[0].upper() or None,
         "payment": ("prepaid" if parts[terms[-1]][0] == "P" else "collect") if terms else None,
-        "declared_value": parse_number(customs, doubts, "declared_value") if is_amount else None,
+        "declared_value": values.parse_number(customs, doubts, "declared_value") if is_amount else None,
     }
 
 
@@ -286,7 +277,7 @@ def read_fwb(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     if not segments and not message.head:
         raise MessageFault("no waybill", where="FWB", expected="its number and at least one segment")
     _refuse_joined(segments, "FWB")
-    days = [parse_short_date(each.lines[0].split("/")[0]) for each in segments if each.code == "ISU"]
+    days = [values.parse_short_date(each.lines[0].split("/")[0]) for each in segments if each.code == "ISU"]
     issued_at = message.find_issue_time(context.received_at, next(filter(None, days), None))
     partial = {segment.code for segment in segments}.isdisjoint(("SHP", "CNE", "RTD"))
     waybill = Declaration(issued_at=issued_at, partial=partial)
@@ -297,7 +288,7 @@ def read_fwb(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     fields |= goods | {"pieces": line.pieces, "gross_weight_kg": line.weight_kg, "channel": "air_cargo"}
     fields |= _read_declared_values(segments, doubts)
     charges = [
-        parse_number(part[2:], doubts, "postage")
+        values.parse_number(part[2:], doubts, "postage")
         for part in list_parts(segments, "PPD", "COL")
         if part.startswith("CT") and part[2:]
     ]
@@ -346,7 +337,7 @@ def _read_goods(lines: Sequence[str], doubts: Doubts) -> tuple[Fields, set[str]]
         if is_rate or (identifier and not items):
             items.append({"texts": []})
         if is_rate:
-            items[-1]["quantity"] = parse_number(identifier[1:], doubts, "items.quantity")
+            items[-1]["quantity"] = values.parse_number(identifier[1:], doubts, "items.quantity")
         elif identifier:
             met.add(identifier)
         if identifier in (DIRECT_GOODS, CONSOLIDATED_GOODS) and content:
@@ -356,13 +347,13 @@ def _read_goods(lines: Sequence[str], doubts: Doubts) -> tuple[Fields, set[str]]
                 items.append({"texts": []})
             items[-1]["hs_code"] = content
         elif identifier == "NO" and content:
-            items[-1]["origin_country"] = read_country(content[:2], "items.origin_country", doubts)
+            items[-1]["origin_country"] = values.read_country(content[:2], "items.origin_country", doubts)
         elif identifier == "NV" and content[:1] in ("K", "L"):
             doubts.add("volume_in_weight_unit")
     for item in items:
         item["description"] = " ".join(item.pop("texts")) or None
     items = [item for item in items if any(value is not None for value in item.values())]
-    return summarize_items(items) | {"items": items or None}, met
+    return values.summarize_items(items) | {"items": items or None}, met
 
 
 LEADING_CODES = ("HBS", "MBI")
@@ -459,7 +450,7 @@ def _read_house_line(parts: Sequence[str], doubts: Doubts) -> tuple[Fields, tupl
         if weight is not None or not rest or rest[0][:1] not in ("K", "L"):
             rest = ["", *rest]
     else:
-        pieces = parse_number(count or None, doubts, "pieces")
+        pieces = values.parse_number(count or None, doubts, "pieces")
     if weight is None and rest and rest[0]:
         weight = _read_weight(rest[0], doubts)
     description = "/".join(rest[2:]).strip()

@@ -15,18 +15,10 @@ from consignments.identifiers import parse_awb
 from consignments.messages.air import waybills
 from consignments.messages.air.waybills import CustomsNote, Money
 from consignments.messages.configuration import load_codes
+from consignments.messages.content import values
 from consignments.messages.content.paths import find_texts
 from consignments.messages.content.trees import Node
-from consignments.messages.content.values import (
-    ITEM_COLUMNS,
-    Doubts,
-    Fields,
-    build_party,
-    join_lines,
-    parse_time,
-    read_country,
-    summarize_items,
-)
+from consignments.messages.content.values import Doubts, Fields
 from consignments.messages.onerecord.graph import (
     LINK_KEYS,
     SOURCE,
@@ -105,7 +97,7 @@ class WaybillReader(NodeReader):
         fields: Fields = {}
         for side in ("sender", "consignee"):
             if side in found:
-                fields |= build_party(side, self._read_party(details[side], found[side]), self.doubts)
+                fields |= values.build_party(side, self._read_party(details[side], found[side]), self.doubts)
         sender, carrier = [found.get("sender"), details.get("sender")], details.get("carrier")
         identifiers = (each for node in sender for each in self.list_objects(node, "otheridentifiers"))
         accounts = (each for each in identifiers if read_name(each, "otheridentifiertype") in ACCOUNT_TYPES)
@@ -171,7 +163,7 @@ class WaybillReader(NodeReader):
         holders = self.holders[::-1]
         described = (read_text(node, "goodsdescription") for node in (*holders, *lines))
         coded = (read_code(node, "hscode") for node in (*holders, *lines))
-        goods = summarize_items(items)
+        goods = values.summarize_items(items)
         return {
             "description": next(filter(None, described), None) or goods["description"],
             "hs_code": goods["hs_code"] or next(filter(None, coded), None),
@@ -243,7 +235,7 @@ class WaybillReader(NodeReader):
         return {
             "description": read_text(node, described),
             "hs_code": read_code(node, "hscode"),
-            "origin_country": read_country(country, "items.origin_country", self.doubts),
+            "origin_country": values.read_country(country, "items.origin_country", self.doubts),
         }
 
     def _read_charges(self) -> Fields:
@@ -293,14 +285,14 @@ def _list_lines(reader: NodeReader, holder: Node) -> Iterator[Node]:
 
 def _read_party_name(details: Node | None) -> str | None:
     parts = (read_text(details, name) for name in ("firstname", "middlename", "lastname"))
-    person = join_lines(*parts, separator=" ")
+    person = values.join_lines(*parts, separator=" ")
     return read_text(details, "name") or person or read_text(details, "shortname")
 
 
 def _count_values(node: Node, name: str) -> int:
-    values = list_values(node, name)
-    objects = [next(iter(value["@id"]), id(value)) for value in values if isinstance(value, dict)]
-    return len({*objects, *(value for value in values if isinstance(value, str))})
+    listed = list_values(node, name)
+    objects = [next(iter(value["@id"]), id(value)) for value in listed if isinstance(value, dict)]
+    return len({*objects, *(value for value in listed if isinstance(value, str))})
 
 
 def _sum_known(numbers: list[float | None]) -> float | None:
@@ -312,7 +304,7 @@ def _merge_items(items: list[Fields]) -> list[Fields]:
     """Join equal lines of several pieces to one with their number."""
     merged: dict[tuple[Any, ...], Fields] = {}
     for item in items:
-        line = {name: item.get(name) for name in ITEM_COLUMNS}
+        line = {name: item.get(name) for name in values.ITEM_COLUMNS}
         key = tuple(value for name, value in line.items() if name != "quantity")
         known = merged.get(key)
         is_counted = line["net_weight_kg"] is None and line["value"] is None
@@ -320,7 +312,7 @@ def _merge_items(items: list[Fields]) -> list[Fields]:
             known["quantity"] += line["quantity"]
         else:
             merged[key if known is None else (*key, len(merged))] = line
-    facts = set(ITEM_COLUMNS) - {"quantity"}
+    facts = set(values.ITEM_COLUMNS) - {"quantity"}
     return [item for item in merged.values() if any(item[name] is not None for name in facts)]
 
 
@@ -410,7 +402,9 @@ class OneRecordLinker(ObjectGraph):
         return "direct" if has_prefix else "house"
 
     def _read_waybill(self, node: Node, level: Level) -> Parsed:
-        waybill = Declaration(issued_at=parse_time(read_text(node, "carrierdeclarationdate")), level=level)
+        waybill = Declaration(
+            issued_at=values.parse_time(read_text(node, "carrierdeclarationdate")), level=level
+        )
         shipment = self.shipment_of.get(id(node))
         if shipment is None and list_values(node, "shipment"):
             waybill.doubts.add("link_unresolved")

@@ -16,6 +16,7 @@ from consignments.identifiers import format_awb_number, parse_awb
 from consignments.messages import parsed
 from consignments.messages.air.waybills import identify_by_content
 from consignments.messages.configuration import load_codes, load_table
+from consignments.messages.content import values
 from consignments.messages.content.paths import find_nodes, find_text, find_texts, list_texts, read_columns
 from consignments.messages.content.trees import (
     Node,
@@ -27,18 +28,7 @@ from consignments.messages.content.trees import (
     stream_records,
     walk_nodes,
 )
-from consignments.messages.content.values import (
-    ITEM_COLUMNS,
-    Doubts,
-    Fields,
-    add_goods,
-    build_party,
-    get_first,
-    join_lines,
-    parse_number,
-    parse_time,
-    read_country,
-)
+from consignments.messages.content.values import Doubts, Fields
 from consignments.messages.post.mapped import build_receptacle_fields
 
 KIND = re.compile(r"<(?:[\w.\-]+:)?(?:[A-Za-z]{1,3}_)?(IE3[A-Z]?\d{2})(?=[\s/>])")
@@ -165,14 +155,14 @@ class _DataSet:
         }
         fields |= read_columns(levels, TABLE["house"], doubts)
         items = [_read_item(node, doubts) for name in GOODS for node in find_nodes(part, name)]
-        fields["nature"] = get_first(items, "nature") or _decode("natures", fields["nature"])
+        fields["nature"] = values.get_first(items, "nature") or _decode("natures", fields["nature"])
         fields["payment"] = _decode("payments", fields["payment"])
-        fields["description"] = get_first(items, "description") or fields["description"]
+        fields["description"] = values.get_first(items, "description") or fields["description"]
         weights = [item["gross_weight_kg"] for item in items]
         if fields["gross_weight_kg"] is None and items and None not in weights:
             fields["gross_weight_kg"] = sum(weights)
-        add_goods(fields, items, fields.pop("postage_currency"), doubts)
-        fields["items"] = [{name: item[name] for name in ITEM_COLUMNS} for item in items] or None
+        values.add_goods(fields, items, fields.pop("postage_currency"), doubts)
+        fields["items"] = [{name: item[name] for name in values.ITEM_COLUMNS} for item in items] or None
         fields |= _read_parties(part, self.message, doubts)
         _add_journey(fields, levels, doubts)
         number = self.master_number if level == "direct" else _read_number(part, "house")
@@ -205,7 +195,7 @@ class _DataSet:
 
 
 def _read_issue_time(message: Node) -> datetime | None:
-    return parse_time(find_text([message], TABLE["message"]["issued_at"]))
+    return values.parse_time(find_text([message], TABLE["message"]["issued_at"]))
 
 
 def _read_number(node: Node, level: str) -> str | None:
@@ -227,7 +217,7 @@ def _read_parties(house: Node, message: Node, doubts: Doubts) -> Fields:
         given: dict[str, Any] = {
             name: find_text([party, address], path) for name, path in TABLE["address"].items()
         }
-        street = join_lines(given["street"], given["number"], separator=" ")
+        street = values.join_lines(given["street"], given["number"], separator=" ")
         given["lines"] = [street, given["line"]]
         for node in find_nodes(party, "communication"):
             text, code = (find_text([node], path) for path in TABLE["communication"].values())
@@ -235,7 +225,7 @@ def _read_parties(house: Node, message: Node, doubts: Doubts) -> Fields:
             kind = _decode("communications", code) if code else by_form
             if text and kind:
                 given.setdefault(kind, text)
-        fields |= build_party(side, given, doubts)
+        fields |= values.build_party(side, given, doubts)
     return fields
 
 
@@ -249,16 +239,16 @@ def _add_journey(fields: Fields, levels: list[Node], doubts: Doubts) -> None:
     departure, destination = (end and end[:2] for end in ends)
     if departure is None:
         named = find_text(levels[:1], TABLE["places"]["countries"])
-        departure = read_country(named, "departure_country", doubts)
+        departure = values.read_country(named, "departure_country", doubts)
     fields["departure_country"] = departure or fields["sender_country"]
     destination, state = destination or fields["consignee_country"], fields.pop("member_state")
-    fields["destination_country"] = destination or read_country(state, "destination_country", doubts)
+    fields["destination_country"] = destination or values.read_country(state, "destination_country", doubts)
 
 
 def _read_item(node: Node, doubts: Doubts) -> Fields:
     item = read_columns([node], TABLE["item"], doubts, "items.")
     packages = (find_text([package], "numberOfPackages") for package in find_nodes(node, "packaging"))
-    counts = [parse_number(text, doubts, "items.quantity") for text in packages]
+    counts = [values.parse_number(text, doubts, "items.quantity") for text in packages]
     known = [count for count in counts if count is not None]
     heading, detail = item.pop("heading"), item.pop("nomenclature")
     return item | {
@@ -297,7 +287,7 @@ def _read_events(kind: str, message: Node) -> Iterator[parsed.StateRow]:
             about and f"at {about}",
             reference and f"reference {reference}",
         ]
-        text = join_lines(*lines, separator="; ") or meaning["text"]
+        text = values.join_lines(*lines, separator="; ") or meaning["text"]
         state: parsed.EventState = TABLE["requests"].get((code or "").upper(), meaning["state"])
         for identifier in _list_identifiers(message, detail):
             yield parsed.StateRow(identifier, authority, state, code or kind, text, issued_at, f"ICS2 {kind}")
@@ -330,14 +320,14 @@ def _read_intervention(message: Node) -> Iterator[parsed.StateRow]:
     if identifier is None:
         raise _build_missing_fault("an intervention without a reference")
     state: parsed.EventState = meaning["state"] if code in meaning["codes"] else "request_for_screening"
-    issued_at = _read_issue_time(message) or parse_time(_find_first(message, meaning["times"]))
+    issued_at = _read_issue_time(message) or values.parse_time(_find_first(message, meaning["times"]))
     yield parsed.StateRow(identifier, "EU", state, code, meaning["text"], issued_at, "ICS IE351")
 
 
 def _find_first(message: Node, beginnings: list[str]) -> str | None:
     """Find the text of the first element whose name begins with the first of several beginnings that has any."""
-    names = [(name, values) for _, node in walk_nodes(message) for name, values in node.items()]
-    found = (list_texts(values) for each in beginnings for name, values in names if name.startswith(each))
+    names = [(name, texts) for _, node in walk_nodes(message) for name, texts in node.items()]
+    found = (list_texts(texts) for each in beginnings for name, texts in names if name.startswith(each))
     return next((text for texts in found for text in texts), None)
 
 
