@@ -299,9 +299,8 @@ def finish_check(
     rejects = (*given.rejects, *_limit_rejects(found, given.name))
     if strict and rejects:
         more = f" and {len(rejects) - 1} more" if len(rejects) > 1 else ""
-        raise FileFault(
-            f"invalid rows, and none is allowed here: {rejects[0]}{more}", todo="correct or drop these rows"
-        )
+        what = f"invalid rows, and none is allowed here: {rejects[0]}{more}"
+        raise FileFault(what, todo="correct or drop these rows")
     reasons = Counter(reject.reason for reject in given.rejects)
     for fault in (fault for check in checks for fault in check.faults):
         reasons[f"{fault.column}: {fault.text}"] += int(fault.rows.sum())
@@ -340,9 +339,7 @@ def _build_all_rejects(
 def _drop_repeated_outcomes(checks: Sequence[PartCheck], record: type[Outcome]) -> int:
     """Drop outcome rows that are identical to an earlier one, and return their number."""
     names = [*(each.name for each in get_fields(record)), SEQUENCE]
-    kept = [
-        check.kept.select([name for name in names if name in check.kept.column_names]) for check in checks
-    ]
+    kept = [each.kept.select([name for name in names if name in each.kept.column_names]) for each in checks]
     repeats = to_frame(pa.concat_tables(kept)).duplicated().to_numpy()
     for check, mine in _split_rows(checks, repeats):
         check.drop_rows(mine)

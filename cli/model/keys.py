@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 import click
-import msgspec
+from msgspec import structs
 
 from cli.stores import read_settings
 from cli.verb import Result, argument, option, sub_verb
@@ -103,9 +103,7 @@ def retire(name: str = argument(), until: datetime | None = option("End. Default
     if name not in approvers.list_names():
         names = ", ".join(approvers.list_names()) or "nobody yet"
         raise BadInput("no such approver", where=approvers.where, got=name, expected=names)
-    members = [
-        msgspec.structs.replace(each, until=end) if each.name == name else each for each in approvers.members
-    ]
+    members = [structs.replace(each, until=end) if each.name == name else each for each in approvers.members]
     _write_approvers(members, approvers.signatures)
     last = max(end, now)
     active = sum(each.role == "approver" and (each.until is None or each.until > last) for each in members)

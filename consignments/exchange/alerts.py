@@ -77,9 +77,8 @@ def build_alert(message: Warning | Seizure, received_at: datetime) -> Alert | No
     )
     if isinstance(message, Seizure):
         what = message.substance or message.substance_family or "a substance"
-        return structs.replace(
-            alert, occurred_at=message.occurred_at, text=f"seizure of {what} by {message.author}"
-        )
+        text = f"seizure of {what} by {message.author}"
+        return structs.replace(alert, occurred_at=message.occurred_at, text=text)
     return structs.replace(
         alert,
         text=message.text,

@@ -44,10 +44,9 @@ def write_chunks(frames: Iterable["pd.DataFrame | pa.Table"], path: Path) -> int
     refuse_unwritable(path)
     prepare, open_writer = FORMATS[path.suffix.lower()]
     tables = map(prepare, split_row_groups(frames))
+    explain = partial(explain_failure, "cannot be written", path)
     with draft_file(path) as part:
-        return write_tables(
-            tables, partial(open_writer, part), partial(explain_failure, "cannot be written", path)
-        )
+        return write_tables(tables, partial(open_writer, part), explain)
 
 
 def refuse_unwritable(path: Path, what: str = "table", suffixes: Collection[str] = SUFFIXES) -> None:

@@ -246,15 +246,13 @@ def list_filled(house: Consignment, master: MasterEntry) -> tuple[str, ...]:
 
 def enrich_house(house: Consignment, master: MasterEntry) -> Consignment:
     """Add to a house what only its master says: the stops of the flight, the forwarder, the carrier, the payment."""
-    own, stops = (
-        route.split(ROUTE_JOINT) if route else [] for route in (house.route, master.fields.get("route"))
-    )
+    routes = (house.route, master.fields.get("route"))
+    own, stops = (route.split(ROUTE_JOINT) if route else [] for route in routes)
     route = ROUTE_JOINT.join(splice_stops(own, stops)) or None
     if route is not None and len(route) > MAX_ROUTE:
         route = house.route
-    return structs.replace(
-        house, route=route, **{name: master.fields[name] for name in list_filled(house, master)}
-    )
+    filled = {name: master.fields[name] for name in list_filled(house, master)}
+    return structs.replace(house, route=route, **filled)
 
 
 def resolve_states(answers: Iterable[StateRow]) -> Iterator[StateRow]:

@@ -89,9 +89,8 @@ class MessageReport:
         lines = [f"{'filled, by month':<{width + 2}} " + " ".join(f"{month:>8}" for month in months)]
         for name, shares in self.filled.items():
             if any(shares.values()):
-                lines.append(
-                    f"  {name:<{width}} " + " ".join(f"{shares.get(month, 0):>8.0%}" for month in months)
-                )
+                shown = " ".join(f"{shares.get(month, 0):>8.0%}" for month in months)
+                lines.append(f"  {name:<{width}} {shown}")
         never = [name for name, shares in self.filled.items() if not any(shares.values())]
         return [*lines, *([f"  never given: {', '.join(never)}"] if never else [])]
 
@@ -149,9 +148,8 @@ def build_table(
         yield table
         start += max(len(chunk), 1)
     report.consignments = months.total()
-    report.levels, report.quality, report.warnings = (
-        dict(each.most_common()) for each in (levels, quality, warnings)
-    )
+    counted = (dict(each.most_common()) for each in (levels, quality, warnings))
+    report.levels, report.quality, report.warnings = counted
     report.months = dict(sorted(months.items()))
     report.filled = {
         name: {month: given[name, month] / number for month, number in report.months.items()}

@@ -231,9 +231,8 @@ class _XmlStarts:
             return limit
         roots = (kind.root.encode() for kind in list_kinds() if kind.root and not kind.shared)
         names = b"|".join(map(re.escape, (name, *roots)))
-        found = re.compile(rb"<(?:[\w.\-]+:)?(?:" + names + rb")(?=[\s/>])").search(
-            self._buffer, start + 1, limit
-        )
+        pattern = re.compile(rb"<(?:[\w.\-]+:)?(?:" + names + rb")(?=[\s/>])")
+        found = pattern.search(self._buffer, start + 1, limit)
         return found.start() if found else limit
 
 

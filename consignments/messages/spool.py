@@ -102,9 +102,8 @@ class Spool:
 
     def add_result(self, result: BatchResult) -> None:
         """Add what some messages gave."""
-        self._connection.executemany(
-            "INSERT INTO entries (at_us, rank, body) VALUES (?, ?, ?)", result.entries
-        )
+        insert = "INSERT INTO entries (at_us, rank, body) VALUES (?, ?, ?)"
+        self._connection.executemany(insert, result.entries)
         others = _encode(structs.replace(result, entries=[]))
         self._run("INSERT INTO batches (body) VALUES (?)", (others,))
 

@@ -91,11 +91,9 @@ def read_response(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     if subject is None or not conditions:
         yield Ignored("XFNM", "an answer without a waybill or a status")
         return
-    found = CAMIR_WAYBILL.match(subject)
-    rest = subject[found.end() :].lstrip("/_ ") if found else ""
-    name = (
-        _join_identifier(found[1], found[2] or rest or None) if found else clean_identifier(subject, Doubts())
-    )
+    name = clean_identifier(subject, Doubts())
+    if found := CAMIR_WAYBILL.match(subject):
+        name = _join_identifier(found[1], found[2] or subject[found.end() :].lstrip("/_ ") or None)
     authority = _name_authority(header.sender, None)
     for each in conditions:
         condition, reason = each.get("code"), each.get("reason")

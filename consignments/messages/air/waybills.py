@@ -54,9 +54,7 @@ def clean_identifier(text: str, doubts: Doubts) -> str:
 def identify_by_content(fields: dict[str, Any]) -> str:
     """Return the identifier of a declaration that has none: a hash of its content."""
     given = {name: value for name, value in sorted(fields.items()) if value is not None}
-    encoded = msgspec.json.encode(
-        given, enc_hook=lambda value: value.isoformat() if isinstance(value, date) else str(value)
-    )
+    encoded = msgspec.json.encode(given, enc_hook=str)
     return UNIDENTIFIED + hashlib.sha256(encoded).hexdigest()[: 2 * DIGEST_CHARACTERS]
 
 
@@ -171,9 +169,7 @@ def decode_notes(notes: Sequence[CustomsNote], doubts: Doubts) -> tuple[dict[str
         "nature": load_codes("air/customs_codes", "natures").get(codes.get("RT", "").upper()),
         "payment": PAYMENTS.get(codes.get("BT", "").upper()),
     }
-    extras: dict[str, Any] = {
-        column: codes[code] for code, column in _CODES["extras"].items() if code in codes
-    }
+    extras: Fields = {column: codes[code] for code, column in _CODES["extras"].items() if code in codes}
     extras["customs_notes"] = "\n".join(map("/".join, notes))
     extras["known_consignor"] = _CODES["known"].get(codes.get("KP", "").upper())
     holder = "consignee" if codes.get("AH", "").upper() == CONSIGNEE_HOLDS else "sender"

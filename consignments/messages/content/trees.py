@@ -243,9 +243,8 @@ def split_array(content: bytes) -> list[bytes]:
     """Split a JSON array into the texts of its members, none of which is decoded unless it must be repaired."""
     _refuse_many(content)
     try:
-        return [
-            bytes(member) for member in msgspec.json.decode(_decode_text(content), type=list[msgspec.Raw])
-        ]
+        members = msgspec.json.decode(_decode_text(content), type=list[msgspec.Raw])
+        return list(map(bytes, members))
     except (RecursionError, msgspec.DecodeError, UnicodeError):
         return [json.dumps(member).encode() for member in decode_json(content)]
 

@@ -95,20 +95,15 @@ class PartFinder:
                 paths = [compile_path(text) for text in part if not text.startswith(LITERAL)]
                 for joined in product(*paths):
                     here = [path.steps for path in joined if path.levels_up == 0 and path.steps]
-                    plain = [
-                        Path(0, tuple(step._replace(any_depth=False) for step in steps)) for steps in here
-                    ]
+                    plain = [Path(0, tuple(step._replace(any_depth=False) for step in path)) for path in here]
                     self._identifiers += [plain] if plain else []
             self._goods |= self._add_marks(map(compile_path, mapping.items_each), ITEMS)
             flat = {column: source for column, source in mapping.record.items() if column in FLAT_GOODS}
-            facts = {
-                column: _list_first_names(source.list_paths())
-                for column, source in (mapping.items or flat).items()
-            }
+            columns = (mapping.items or flat).items()
+            facts = {column: _list_first_names(source.list_paths()) for column, source in columns}
             (self._facts if mapping.items else self._flat_facts).append(facts)
-        self.names = self._marks.keys() | set().union(
-            *(each for facts in self._facts for each in facts.values())
-        )
+        names = (each for facts in self._facts for each in facts.values())
+        self.names = self._marks.keys() | set().union(*names)
 
     def _add_marks(self, paths: Iterable[Sequence[Path]], mark: int) -> set[str]:
         """Mark the first names of paths that begin in the record, and return those of all."""

@@ -332,9 +332,8 @@ class _Drafter:
             guess.doubt = guess.doubt or self._find_doubt(guess)
 
     def _find_column(self, element: Element) -> str | None:
-        by_chance = (
-            element.by_value and element.fact in GOODS_FACTS and self._items and not element.is_in_items
-        )
+        is_outside = self._items is not None and not element.is_in_items
+        by_chance = element.by_value and element.fact in GOODS_FACTS and is_outside
         if element.fact is None or element.side == "other" or by_chance:
             return None
         columns = index_columns("item_columns" if element.is_in_items else "record_columns")

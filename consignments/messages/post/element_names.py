@@ -167,9 +167,8 @@ def _find_fact(meanings: Sequence[Meaning]) -> str | None:
     if not facts:
         return None
     last = facts[-1]
-    is_qualifier = meanings[-1] == QUALIFIER or (
-        QUALIFIER in meanings and last in index_columns("party_columns")
-    )
+    is_of_party = last in index_columns("party_columns")
+    is_qualifier = meanings[-1] == QUALIFIER or (QUALIFIER in meanings and is_of_party)
     if "ignored" in facts or is_qualifier:
         return "ignored"
     if "+".join(facts[-2:]) in load_words()["facts"]["compounds"]:

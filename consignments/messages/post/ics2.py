@@ -8,7 +8,6 @@ is a direct waybill.
 import re
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
 
 from consignments.countries import parse_country
 from consignments.errors import MessageFault
@@ -101,9 +100,8 @@ def read_ics2(content: bytes, context: parsed.MessageContext) -> Iterator[parsed
 
 def _list_house_numbers(part: Node) -> set[str]:
     """List the different numbers in the documents of houses that stand in a part itself."""
-    return {
-        text for each in HOUSE_DOCUMENTS for name in NAMES for text in find_texts([part], f"{each}/{name}")
-    }
+    paths = (f"{each}/{name}" for each in HOUSE_DOCUMENTS for name in NAMES)
+    return {text for path in paths for text in find_texts([part], path)}
 
 
 class _DataSet:
@@ -214,9 +212,7 @@ def _read_parties(house: Node, message: Node, doubts: Doubts) -> Fields:
         found = (party for node in (house, message) for name in names for party in find_nodes(node, name))
         party = next(found, {})
         address = next(iter(find_nodes(party, "address")), party)
-        given: dict[str, Any] = {
-            name: find_text([party, address], path) for name, path in TABLE["address"].items()
-        }
+        given: Fields = {name: find_text([party, address], path) for name, path in TABLE["address"].items()}
         street = values.join_lines(given["street"], given["number"], separator=" ")
         given["lines"] = [street, given["line"]]
         for node in find_nodes(party, "communication"):

@@ -112,9 +112,8 @@ class Record:
         identifier = known.pop("consignment_id", None) or self._find_identifier(known)
         if purpose != "delete" and known.keys().isdisjoint(DECLARED):
             return build_count_fault(1, 0, [identifier])
-        self._warn_of_unread(
-            known.keys() | {name for item in items for name in item if item[name] is not None}
-        )
+        filled = {name for item in items for name in item if item[name] is not None}
+        self._warn_of_unread(known.keys() | filled)
         return Declaration(
             {"consignment_id": identifier, **known},
             self._read_own("issued_at"),
