@@ -89,7 +89,7 @@ def build_hostile_fault() -> MessageFault:
 
 
 def repair_xml(data: bytes, notes: list[str]) -> bytes:
-    """Write a message again if there is something to repair in it."""
+    """Write a message again if there is something to repair in it; else return it as it is."""
     noted = len(notes)
     repaired = rewrite_xml(data, notes)
     return repaired if len(notes) > noted else data
