@@ -210,9 +210,8 @@ def check_part(
     )
     doubts = [doubt for read in reads.values() for doubt in read.doubts]
     faults = [Finding(name, *fault) for name, read in reads.items() for fault in read.faults]
-    faults += _find_row_faults(
-        table, record, columns.combine_masks((each.rows for each in faults), len(table))
-    )
+    bad = columns.combine_masks((each.rows for each in faults), len(table))
+    faults += _find_row_faults(table, record, bad)
     inside = sorted(f"items.{name}" for read in reads.values() for name in read.unknown)
     good = ~columns.combine_masks((each.rows for each in faults), len(table))
     kept = keep_rows(table, good)

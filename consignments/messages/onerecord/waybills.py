@@ -79,9 +79,8 @@ class WaybillReader(NodeReader):
             for note in self.list_objects(node, "customsinformation"):
                 country, subject, code = ((read_code(note, name) or "").upper() for name in NOTE_CODES)
                 notes[CustomsNote(country, subject, code, read_text(note, "note") or "")] = None
-        return waybills.finish_waybill(
-            self.declaration, list(notes), self._read_journey(fields), number, master
-        )
+        journey = self._read_journey(fields)
+        return waybills.finish_waybill(self.declaration, list(notes), journey, number, master)
 
     def _read_parties(self) -> Fields:
         """Read sender, consignee, forwarder and carrier; the first of each role counts."""
@@ -402,9 +401,8 @@ class OneRecordLinker(ObjectGraph):
         return "direct" if has_prefix else "house"
 
     def _read_waybill(self, node: Node, level: Level) -> Parsed:
-        waybill = Declaration(
-            issued_at=values.parse_time(read_text(node, "carrierdeclarationdate")), level=level
-        )
+        issued_at = values.parse_time(read_text(node, "carrierdeclarationdate"))
+        waybill = Declaration(issued_at=issued_at, level=level)
         shipment = self.shipment_of.get(id(node))
         if shipment is None and list_values(node, "shipment"):
             waybill.doubts.add("link_unresolved")

@@ -132,10 +132,8 @@ class Record:
         """Warn of what nothing read in the record or around it, if it may be of goods or of what the record lacks."""
         leaves = chain(unread.list_leaves(self.scope, goods=self.goods), self.around)
         missed = (leaf for leaf in leaves if not leaf.is_read(self.trace, self.mapping))
-        places = [
-            *self.cut,
-            *(leaf.place for leaf in unread.select_lost(missed, known, unread.MAX_NAMED + 1)),
-        ]
+        lost = unread.select_lost(missed, known, unread.MAX_NAMED + 1)
+        places = [*self.cut, *(leaf.place for leaf in lost)]
         if places:
             self.doubts.warnings[unread.build_unread_doubt(places)] = None
 
