@@ -67,6 +67,8 @@ def test_a_text_is_read_as_what_it_says(case: dict[str, Any]) -> None:
     assert (list(found) if isinstance(found, tuple) else found) == case["value"]
 
 
-def test_a_document_of_too_many_values_is_refused() -> None:
+def test_a_document_of_too_many_values_or_levels_is_refused() -> None:
+    with pytest.raises(MessageFault, match="nested too deep"):
+        parse_json_tree(b"[" * 900 + b"]" * 900)
     with pytest.raises(MessageFault, match="too many values"):
         decode_json(b"[" + b"{}," * 400_001 + b"{}]")

@@ -221,7 +221,10 @@ def _flatten(value: Any) -> list[Any]:
 def parse_json_tree(content: bytes) -> Node:
     """Decode JSON as a tree; a list at the top stands under `#text`."""
     value = decode_json(content, _build_node)
-    return value if isinstance(value, dict) else {TEXT: _flatten(value)}
+    try:
+        return value if isinstance(value, dict) else {TEXT: _flatten(value)}
+    except RecursionError as error:
+        raise MessageFault("nested too deep") from error
 
 
 def decode_json(content: bytes, build_object: Callable[[Pairs], Any] = _build_object) -> Any:

@@ -4,7 +4,7 @@ import csv
 from collections import Counter, deque
 from collections.abc import Iterator, Set
 from io import BytesIO, TextIOWrapper
-from itertools import zip_longest
+from itertools import chain, zip_longest
 
 from consignments.errors import MessageFault
 from consignments.messages.content.trees import HEAD_BYTES, UTF_16_MARKS, Node
@@ -61,17 +61,12 @@ def read_rows(content: bytes, read: Set[str]) -> Iterator[Node | MessageFault]:
 
 
 def _take_lines(lines: Iterator[str], ahead: deque[str]) -> Iterator[str]:
-    """Yield the lines of one row; they stay `ahead`, so that they can be taken again if it is at fault."""
+    """Yield the lines of one row, first those `ahead`; all stay ahead, so that they can be taken again if it is at fault."""
     size = 0
-    for place, line in enumerate(_read_ahead(lines, ahead)):
+    for place, line in enumerate(chain(ahead, lines)):
+        if place == len(ahead):
+            ahead.append(line)
         size += len(line)
         if place and size > MAX_ROW_CHARACTERS:
             raise csv.Error("an open quotation mark")
         yield line.replace("\0", "")
-
-
-def _read_ahead(lines: Iterator[str], ahead: deque[str]) -> Iterator[str]:
-    yield from tuple(ahead)
-    for line in lines:
-        ahead.append(line)
-        yield line
