@@ -26,7 +26,7 @@ def read(
     progress: Progress,
     messages: tuple[Path, ...] = argument("MESSAGE…"),
     out: NewTable | None = option("Consignment table to write. Required without --draft-mapping."),
-    received_at: datetime | None = option("Time of receipt. Default: of issue of the message, or its file."),
+    received_at: datetime | None = option("Time of receipt. Default: issue of a message, else file time."),
     office: str | None = option("Customs office of the rows whose message names none.", metavar="OFFICE"),
     offices: Path | None = option("Table of offices by place of destination.", metavar="CSV"),
     mapping: TomlFile | None = option("Mapping file for messages in a format of your own."),

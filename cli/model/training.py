@@ -20,7 +20,7 @@ from consignments.records import Target, Truth
 def train(
     progress: Progress,
     tables: GivenTables = table_options(RESULTS, truth=option("Truth of a simulated world, for evaluation.")),
-    as_of: datetime | None = option("Ignore what became visible later. Default: midnight after the end."),
+    as_of: datetime | None = option("Ignore what became visible later. Default: midnight after all events."),
     target: Target = options.TARGET,
     config: options.TomlFile | None = options.CONFIG,
     register: bool = option("Register the model as a new version with the alias `challenger`."),

@@ -111,7 +111,7 @@ def parity(
     progress: Progress,
     from_: datetime | None = FROM,
     until: datetime | None = UNTIL,
-    model: tuple[str, ...] = option("Compare only decisions of this model.", metavar="NAME/VERSION"),
+    model: tuple[str, ...] = option("Compare only this model. May be repeated.", metavar="NAME/VERSION"),
     out: NewTable | None = option("Table of all differences to write. Default: print examples only."),
 ) -> Result:
     """Recompute logged decisions and compare them bit for bit.
@@ -148,7 +148,7 @@ def parity(
 def forget(
     progress: Progress,
     before: datetime | None = option(
-        "Delete what was recorded before: at least 368 days before the latest consignment.", metavar="DATE"
+        "Delete what was recorded before it, at least 368 days before the latest consignment.", metavar="DATE"
     ),
     consignment: str | None = option("Delete the content of this one consignment.", metavar="ID"),
     approved_by: str = option("Person who approves; recorded.", metavar="WHO", required=True),
