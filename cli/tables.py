@@ -86,8 +86,8 @@ class GivenTables:
         first = self.open_source(self.consignments, record, progress)
         past = self.open_source(self.history, record, progress)
         assert first is not None
-        events = self.read_table(self.outcomes, Outcome), self.read_table(self.alerts, Alert)
-        return FeatureInputs(first, () if past is None else (past,), *events)
+        outcomes, alerts = self.read_table(self.outcomes, Outcome), self.read_table(self.alerts, Alert)
+        return FeatureInputs(first, () if past is None else (past,), outcomes, alerts)
 
     def _report(self, report: "ReadReport", rejects: "tuple[Reject, ...]") -> None:
         from consignments.validation import write_rejects

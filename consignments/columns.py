@@ -486,8 +486,8 @@ def _decode_lists(texts: Any) -> tuple[Any, ColumnFaults]:
 
 
 def _is_item(given: Any) -> bool:
-    known = given.keys() & ITEM_FIELDS if isinstance(given, dict) else None
-    return known is not None and not any(isinstance(given[name], list | dict) for name in known)
+    nested = (list, dict)
+    return isinstance(given, dict) and not any(isinstance(given.get(name), nested) for name in ITEM_FIELDS)
 
 
 def _build_lists(columns: Sequence[Any], lengths: Any, missing: Mask, names: Sequence[str] = ()) -> Any:

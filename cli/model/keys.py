@@ -59,7 +59,7 @@ def create(
     key: Path | None = KEY,
 ) -> Result:
     """Create a signing key, and add its public key to the approvers."""
-    path, approvers = find_key_file(key), _read_for(name)
+    path, approvers = find_key_file(key), _read_approvers_without(name)
     public = SigningKey.create(path).public.text
     try:
         where = _add(approvers, Approver(name, public, role=role))
@@ -87,7 +87,7 @@ def trust(name: str = argument(), public_key: str = argument(), role: Role = ROL
 
     NAME is the person. PUBLIC_KEY is what "npsrisk keys show" prints for the key of this person.
     """
-    approvers = _read_for(name)
+    approvers = _read_approvers_without(name)
     where = _add(approvers, Approver(name, VerifyingKey(public_key).text, role=role))
     return Result({"name": name, "role": role, "approvers": where}, f"{name} {MAY[role]}: {where}")
 
@@ -140,7 +140,7 @@ def list_() -> Result:
     return Result({"signatures": approvers.signatures, "approvers": shown}, "\n".join(lines))
 
 
-def _read_for(name: str) -> Approvers:
+def _read_approvers_without(name: str) -> Approvers:
     """Read who may approve, before a person of this name is added: nobody has it yet."""
     approvers = read_approvers()
     if not name.strip():

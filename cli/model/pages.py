@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from serving.process.settings import Settings
     from training.dossier.tables import ServiceSetting
 
-SHOWN = (
+SHOWN_SETTINGS = (
     "without_model",
     "shadow_model",
     "max_connections",
@@ -24,7 +24,7 @@ SHOWN = (
     "max_history_keys",
 )
 """Settings that the document shows with their values."""
-PRESENT = ("api_keys_file", "tls_cert_file")
+PRESENT_SETTINGS = ("api_keys_file", "tls_cert_file")
 """Settings of which the document shows only if they are set, since paths concern nobody else."""
 
 
@@ -72,9 +72,9 @@ def list_service_settings(settings: "Settings") -> "list[ServiceSetting]":
     from training.dossier.tables import ServiceSetting
 
     found = []
-    for name in (*SHOWN, *PRESENT):
+    for name in (*SHOWN_SETTINGS, *PRESENT_SETTINGS):
         value, field = getattr(settings, name), type(settings).model_fields[name]
-        text = "none" if value is None else "set" if name in PRESENT else str(value)
+        text = "none" if value is None else "set" if name in PRESENT_SETTINGS else str(value)
         found.append(ServiceSetting(str(field.alias), text, field.description or ""))
     kind = settings.database_url.partition(":")[0].partition("+")[0]
     found.append(ServiceSetting("event log", kind, "Kind of the database of the event log."))

@@ -114,7 +114,7 @@ class _DataSet:
         self.message = next(inside, frame)
         self.master = next((node for name in MASTER for node in find_nodes(self.message, name)), {})
         number = _read_number(self.master, "master") or _read_number(self.message, "master")
-        self.master_number = number and format_awb_number(number)
+        self.master_number = format_awb_number(number) if number else None
         self.issued_at = _read_issue_time(self.message)
 
     def refuse_several(self, house_tag: str) -> None:
@@ -293,7 +293,7 @@ def _list_identifiers(message: Node, detail: Node) -> list[str]:
     """List the houses, else the receptacles, else the master that an answer is about."""
     paths: dict[str, str] = TABLE["answer"]
     number = find_text([detail], paths["master"]) or find_text([message], paths["any_master"])
-    master = number and format_awb_number(number)
+    master = format_awb_number(number) if number else None
     nodes = [node for name in TABLE["houses"] for node in find_nodes(detail, name)]
     houses = [text for node in nodes if (text := find_text([node], paths["number"]))]
     if not houses and (house := find_text([message], paths["house"])):

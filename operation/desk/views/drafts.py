@@ -30,7 +30,7 @@ from serving.event_log.reader import LogReader
 EXCLUDED_FROM_INDICATORS = ("features", "keys", "reasons")
 HANDLING_CODES: tuple[str, ...] = get_args(Handling)
 MAX_VALID_DAYS = 400
-HIDDEN = frozenset(("issued_at", "expires_at", "author", "schema_version", "handling", "revision", "text"))
+UNLISTED = frozenset(("issued_at", "expires_at", "author", "schema_version", "handling", "revision", "text"))
 """Fields of a document that a page does not list, because an officer chooses them or they are always the same."""
 COUNTING = "counting"
 """Why there are no drafts yet: the identifiers that many own consignments share are being counted."""
@@ -140,7 +140,7 @@ def list_facts(message: Seizure | Warning) -> list[tuple[str, Any]]:
     return [
         (name, len(value) if name == "indicators" else value)
         for name, value in msgspec.structs.asdict(message).items()
-        if name not in HIDDEN and value not in (None, ())
+        if name not in UNLISTED and value not in (None, ())
     ]
 
 

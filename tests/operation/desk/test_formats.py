@@ -8,7 +8,7 @@ from consignments.records import Consignment, Result, get_fields
 from features.goods.lexicon import SUBSTANCE_FAMILIES
 from features.indicators.values import INDICATORS, SIDES
 from operation.desk.formats import TEMPLATES, load_texts
-from operation.desk.views.drafts import HIDDEN
+from operation.desk.views.drafts import UNLISTED
 from operation.hunts.hunt import CRITERIA, IN_HAND, NOT_INSPECTED
 from serving.event_log.event_codec import ActionKind
 
@@ -19,7 +19,7 @@ CODES = {
     "state": (*get_args(ActionKind), *get_args(Result), *STATES, IN_HAND, NOT_INSPECTED),
     "shared": (CRITERIA, *(f"{side}_{each.kind}" for side in SIDES for each in INDICATORS)),
     "message": [kind.__struct_config__.tag for kind in get_args(AnyMessage)],
-    "document": {*Seizure.__struct_fields__, *Warning.__struct_fields__} - {*HIDDEN},
+    "document": {*Seizure.__struct_fields__, *Warning.__struct_fields__} - {*UNLISTED},
     "draft": (*NO_DRAFT, "nothing_chosen", "already_sent"),
     "action": get_args(ActionKind),
     "result": (*get_args(Result), "missed"),
