@@ -54,12 +54,12 @@ def install_operation_keys() -> None:
 
 def load_pseudonyms() -> "Pseudonyms":
     """Load the pseudonyms of the service, whose data key is created if there is none: only in the state directory, and for a new log."""
-    from features.history.data_keys import load_data_key
+    from features.history.data_keys import read_data_keys
     from features.history.pseudonyms import Pseudonyms
 
     settings = read_settings()
     if settings.data_key_file.exists():  # a batch then needs neither the log nor its packages
-        return Pseudonyms(load_data_key(settings.data_key_file))
+        return Pseudonyms(read_data_keys(settings.data_key_file).pseudonyms)
     from serving.event_log.log import load_or_create_vault
 
     vault = load_or_create_vault(settings.data_key_file, settings.state_dir, settings.database_url)

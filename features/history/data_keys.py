@@ -55,7 +55,7 @@ class DataKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def pseudonyms(self) -> bytes:
-        """Return the pseudonym key, from which the other keys that are never replaced are derived."""
+        """Return the pseudonym key of 32 bytes, from which the other keys that are never replaced are derived."""
         return bytes.fromhex(self.pseudonym_key)
 
 
@@ -79,11 +79,6 @@ def read_data_keys(path: Path, *, create: bool = False) -> DataKeys:
     if keys.format != FORMAT:
         raise _describe_damage(path, f"format {keys.format}")
     return keys
-
-
-def load_data_key(path: Path, *, create: bool = False) -> bytes:
-    """Return the pseudonym key of 32 bytes; the parameters and errors are those of `read_data_keys`."""
-    return read_data_keys(path, create=create).pseudonyms
 
 
 def encode_data_keys(keys: DataKeys) -> bytes:

@@ -3,7 +3,7 @@
 from consignments.errors import BadSetting
 from consignments.exchange.folder_names import KEYS_FOLDER
 from consignments.records import Consignment
-from features.history.data_keys import load_data_key
+from features.history.data_keys import read_data_keys
 from features.history.pseudonyms import Pseudonyms
 from features.indicators.operation_keys import OperationKeys
 from features.links.trace import LinkTable
@@ -34,7 +34,7 @@ class PageSources:
 
     def __init__(self, settings: Settings) -> None:
         self.settings, url = settings, settings.database_url
-        self.own = Pseudonyms(load_data_key(settings.data_key_file))
+        self.own = Pseudonyms(read_data_keys(settings.data_key_file).pseudonyms)
         self.log = LogReader.open_to_read(url)
         self.lists = DayLists(self.log, PLAIN)
         self.keys, self.key_fault = OperationKeys(), ""
