@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from features.history.kernels import ADD, ARRIVALS, STEP, Keys, Steps
-from features.history.states import KeyStep, is_own_arrival
+from features.history.kernels import ADD, ARRIVALS, READ_ONLY, STEP, Keys, Steps
+from features.history.states import KeyStep
 
 Days = NDArray[Any]
 Flags = NDArray[np.bool_]
@@ -49,7 +49,7 @@ def build_steps(events: EventChunk) -> tuple[Steps, Keys, Keys]:
         today = int(events.today[place])
         for change, counter, mine, day in change_state(today):
             row, out_row = len(keys) + len(earlier), -1
-            if is_own_arrival(change, counter):
+            if counter == ARRIVALS and READ_ONLY <= change <= ADD:  # the arrival of the event itself
                 row = int(events.arrival[place])
                 out_row = int(events.out_rows[row])
             else:

@@ -130,11 +130,11 @@ class KeptState:
             raise BadInput("the state of history was written with another data key", todo=todo)
 
     def find(self, numbers: Keys) -> dict[int, CountedState]:
-        """Find the states of earlier consignments among some ascending, distinct numbers."""
+        """Find the states of earlier consignments among some distinct numbers."""
         states: dict[int, CountedState] = {}
         for source in reversed(self.segments):
             segment = source.open()
-            found = segment.select(np.flatnonzero(_is_among(segment.number, numbers)))
+            found = segment.select(np.isin(segment.number, numbers, assume_unique=True))
             for number, *row in zip(
                 found.number.tolist(), found.last_day.tolist(), found.state, found.keys, strict=True
             ):
@@ -316,12 +316,13 @@ class StateRun:
         mine = slice(self._arrivals.carried, None)
         received, sequence = self._arrivals.received_us[mine], self._arrivals.sequence
         times = ordering.get_event_times(self._fold.events, self._arrivals, self._outcomes)
+        earlier = NO_SEQUENCE if before is None else before.last_sequence
         return StateHeader(
             kinds=tuple(kind.name for kind in self.kinds),
             key_check=compute_key_check(self.pseudonyms),
             by_sequence=sequence is not None if before is None or len(received) else before.by_sequence,
             last_us=int(received.max(initial=NO_TIME if before is None else before.last_us)),
-            last_sequence=_find_last_sequence(before, None if sequence is None else sequence[mine]),
+            last_sequence=earlier if sequence is None else int(sequence[mine].max(initial=earlier)),
             clock_us=int(times.max(initial=NO_TIME if before is None else before.clock_us)),
             today=today,
         )
@@ -330,20 +331,6 @@ class StateRun:
 def compute_key_check(pseudonyms: Pseudonyms) -> int:
     """Compute the number by which a state recognises the data key."""
     return pseudonyms.compute_number("state of history", "check")
-
-
-def _find_last_sequence(before: StateHeader | None, sequence: Longs | None) -> int:
-    earlier = NO_SEQUENCE if before is None else before.last_sequence
-    return earlier if sequence is None else int(sequence.max(initial=earlier))
-
-
-def _is_among(values: Keys, wanted: Keys) -> NDArray[np.bool_]:
-    """Mark the values that are among some ascending numbers."""
-    if not len(wanted):
-        return np.zeros(len(values), dtype=bool)
-    place = np.minimum(np.searchsorted(wanted, values), len(wanted) - 1)
-    found: NDArray[np.bool_] = wanted[place] == values
-    return found
 
 
 def _pack(state: CountedState) -> tuple[Any, ...]:

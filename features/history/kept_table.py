@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from consignments.errors import ServiceFault
 from features.history import kernels
-from features.history.kernels import HistoryArrays, Longs, Words
+from features.history.kernels import HistoryArrays, Longs
 
 FORMAT_VERSION = 4
 """4: keys are linked to networks."""
@@ -34,21 +34,14 @@ def build_state(today: int, heads: int, days: int, counterparts: int, founded: L
     return state
 
 
-def allocate_table(
-    today: int, heads: Words, days: int, counterparts: int, founded: Longs | int = 0
-) -> HistoryArrays:
-    """Allocate the blocks of a table, given its heads."""
-    state = build_state(today, len(heads), days, counterparts, founded)
-    return HistoryArrays(state, heads, np.zeros(days, np.int32), np.zeros(counterparts, np.uint64))
-
-
 def select_keys(table: HistoryArrays, places: Longs, today: int) -> HistoryArrays:
     """Copy some keys as of a day, in this order; all but the totals must be remembered on it."""
     ends = np.full(2, kernels.FIRST_BLOCK, dtype=np.int64)
     heads = np.zeros((len(places), kernels.HEAD_WORDS), dtype=np.int32)
     kernels.copy_keys(places, today, table, table._replace(heads=heads[:0]), ends)
     days, counterparts = ends.tolist()
-    copied = allocate_table(today, heads, days, counterparts, table.state[kernels.FOUNDED :])
+    state = build_state(today, len(heads), days, counterparts, table.state[kernels.FOUNDED :])
+    copied = HistoryArrays(state, heads, np.zeros(days, np.int32), np.zeros(counterparts, np.uint64))
     kernels.copy_keys(places, today, table, copied, np.full_like(ends, kernels.FIRST_BLOCK))
     return copied
 

@@ -29,11 +29,6 @@ KeyStep = tuple[int, int, bytes, int]
 """A step: (change, counter, keys as bytes of uint64, day)."""
 
 
-def is_own_arrival(change: int, counter: int) -> bool:
-    """Check if a step is the arrival of its event itself: it is read, and has the counterparts of the event."""
-    return counter == ARRIVALS and READ_ONLY <= change <= ADD
-
-
 class CountedState(msgspec.Struct, gc=False):  # there are many, and none refers to itself
     """The counted state of one consignment, which returns the steps of each event."""
 

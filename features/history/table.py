@@ -191,7 +191,12 @@ class History:
         needed = self._used_heads + self._new_keys
         bounded = self._most_heads is not None and needed > self._most_heads
         if bounded and not self._would_make_room(needed, today):
-            raise self._make_full_fault()
+            raise ServiceFault(
+                "history is full",
+                got=f"{len(self)} keys in use",
+                expected=f"room for the {self._new_keys} keys of one more consignment within {self.max_keys}",
+                todo="raise NPSRISK_MAX_HISTORY_KEYS if memory allows; a key takes about 120 bytes",
+            )
         if bounded or today - self._swept_on >= SWEEP_DAYS:
             self._table.state[kernels.TODAY] = max(today, self.today)
             self.purge_forgotten()
@@ -214,15 +219,6 @@ class History:
         if len(self._slots) < _compute_slots_needed(len(self._table.heads)):
             self._slots = np.zeros(_compute_slots_needed(len(self._table.heads)), dtype=np.uint32)
         kernels.fill_slots(self._slots, self._table)
-
-    def _make_full_fault(self) -> ServiceFault:
-        return ServiceFault(
-            "history is full",
-            got=f"{len(self)} keys in use",
-            expected=f"room for the {self._new_keys} keys of one more consignment"
-            + ("" if self.max_keys is None else f" within {self.max_keys}"),
-            todo="raise NPSRISK_MAX_HISTORY_KEYS if memory allows; a key takes about 120 bytes",
-        )
 
 
 def _number_side(kind: KeyKind) -> int:
