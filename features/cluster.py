@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
+from operator import call
 from typing import Any, TypeVar
 
 from consignments.errors import BadInput, BadSetting, NpsriskError, ServiceFault
@@ -47,7 +48,7 @@ class DaskRunner:
     def map_chunks(self, work: Callable[[Any], T], chunks: Iterable[Any]) -> Iterator[T]:
         """Yield the result of each chunk, in order, as `map` does."""
         shared = self.share(work)
-        yield from self.map("rows", _apply, ((shared, chunk) for chunk in chunks))
+        yield from self.map("rows", call, ((shared, chunk) for chunk in chunks))
 
     def map(self, name: str, work: Callable[..., T], arguments: Iterable[tuple[Any, ...]]) -> Iterator[T]:
         """Yield the result of each task, in order; `ServiceFault` if workers ended again and again, or the scheduler cannot be reached."""
@@ -77,18 +78,14 @@ class DaskRunner:
                 raise ServiceFault(
                     "there is no Dask worker",
                     where=self.address,
-                    got=f"{len(self._list_workers())} workers after {WAIT_SECONDS} s",
+                    got=f"{len(self.client.ncores())} workers after {WAIT_SECONDS} s",
                     expected="at least one",
                     todo="start more workers, and run the same command again",
                 ) from error
 
-    def _list_workers(self) -> list[str]:
-        """Ask the scheduler for the addresses of its workers; `scheduler_info` may be some seconds old."""
-        return list(self.client.ncores())
-
     def _count_ahead(self, name: str) -> int:
-        with self._explain_failure(name):
-            return TASKS_AHEAD * max(len(self._list_workers()), 1)
+        with self._explain_failure(name):  # the scheduler is asked: `scheduler_info` may be some seconds old
+            return TASKS_AHEAD * max(len(self.client.ncores()), 1)
 
     @contextmanager
     def _explain_failure(self, name: str) -> Iterator[None]:
@@ -124,10 +121,6 @@ class DaskRunner:
 
 def _give(value: T) -> T:
     return value
-
-
-def _apply(work: Callable[[Any], T], chunk: Any) -> T:
-    return work(chunk)
 
 
 def _get_result(future: Any) -> Any:
