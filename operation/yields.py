@@ -123,6 +123,7 @@ class LoggedYields:
         self._url, self._open_entries, self._sequence = url, open_entries, 0
         self._target, self._begins_us = target, None if begins_at is None else to_us(begins_at)
         self._counter = MatchCounter(keys)
+        self.alerts: Mapping[str, Alert] = self._counter.alerts
         self._standing: dict[str, tuple[int, int, int]] = {}
         self._results: dict[str, InspectionResult] = {}
         self.messages: list[RecordedMessage] = []
@@ -137,11 +138,6 @@ class LoggedYields:
                 self._apply(event, entries)
                 self._sequence = event.sequence
         return self
-
-    @property
-    def alerts(self) -> Mapping[str, Alert]:
-        """Return the latest version of each alert."""
-        return self._counter.alerts
 
     def count(self, alert_id: str) -> YieldCounts:
         """Count the matches of an alert and their results."""

@@ -6,7 +6,8 @@ from multiprocessing.connection import Connection
 
 from features.indicators.operation_keys import install_keys
 from operation.desk.messages import PageAnswer, decode_request, encode
-from operation.desk.views.renderer import PageRenderer
+from operation.desk.views.renderer import render_page
+from operation.desk.views.sources import PageSources
 from serving.process.logging import configure_logging, format_location, logger
 from serving.process.settings import Settings
 
@@ -19,12 +20,12 @@ def main() -> None:
     """Answer requests until the service closes the connection; a failure is logged without texts of the request."""
     configure_logging()
     with suppress(EOFError, ConnectionError), Connection(sys.stdin.fileno()) as pipe:
-        renderer = PageRenderer(Settings.model_validate_json(pipe.recv_bytes()))
-        install_keys(renderer.sources.keys)
+        sources = PageSources(Settings.model_validate_json(pipe.recv_bytes()))
+        install_keys(sources.keys)
         while True:
             request, answer = decode_request(pipe.recv_bytes()), FAILED
             try:
-                answer = renderer.render(request)
+                answer = render_page(sources, request)
             except Exception as error:
                 logger.error("page failed", error=error.__class__.__name__, where=format_location(error))
             pipe.send_bytes(encode(answer))

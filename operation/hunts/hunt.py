@@ -10,12 +10,13 @@ hashes of all identifiers at all their resolutions, so other spellings are found
 """
 
 import secrets
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
+from math import isnan
 from typing import Any, NamedTuple
 
+import pandas as pd
 from msgspec import structs
 
 from consignments.records import Alert, Consignment
@@ -162,25 +163,17 @@ def hunt(target: HuntTarget, limits: HuntLimits, arrivals: Iterable[Found], resc
 
 def rank_in_hand(rows: list[HuntRow]) -> list[HuntRow]:
     """Rank what is in hand within its office, by the scores then and now; equal scores have the same rank."""
-    then, now = _rank(rows, "score_then"), _rank(rows, "score_now")
+    waiting = pd.DataFrame([row for row in rows if row.state == IN_HAND], columns=HuntRow._fields)
+    scores = waiting[["score_then", "score_now"]].astype(float)
+    ranks = scores.groupby(waiting["office"], dropna=False).rank(method="min", ascending=False)
+    found = zip(waiting["consignment_id"], ranks.to_numpy().tolist(), strict=True)
+    placed = {name: [None if isnan(each) else int(each) for each in both] for name, both in found}
+    nothing: list[int | None] = [None, None]
     return [
-        row._replace(rank_then=then.get(row.consignment_id), rank_now=now.get(row.consignment_id))
+        row._replace(rank_then=then, rank_now=now)
         for row in rows
+        for then, now in [placed.get(row.consignment_id, nothing)]
     ]
-
-
-def _rank(rows: list[HuntRow], name: str) -> dict[str, int]:
-    """Rank what is in hand and has a score of this name, by identifier."""
-    scores = [
-        (row.consignment_id, row.office, getattr(row, name))
-        for row in rows
-        if row.state == IN_HAND and getattr(row, name) is not None
-    ]
-    ranks: dict[str, int] = {}
-    for office in {each for _, each, _ in scores}:
-        ordered = sorted(-score for _, place, score in scores if place == office)
-        ranks |= {key: 1 + bisect_left(ordered, -score) for key, place, score in scores if place == office}
-    return ranks
 
 
 def _find_shared(alerts: Alerts, c: Consignment) -> tuple[str, ...]:

@@ -42,13 +42,14 @@ class LogHunter:
     """A hunter in the log of a service, one hunt at a time."""
 
     def __init__(self, settings: Settings) -> None:
-        self._url, self._scorer = settings.database_url, SecondScorer(settings)
-        self._turn = threading.Lock()
+        self._settings, self._turn = settings, threading.Lock()
+        self._folder: Path | None = None
+        self._model: LoadedModel | None = None
 
     def hunt(self, name: str, entries: EventCodec, now_us: int, *, alert: bool) -> Hunt | None:
         """Find what shares something with a consignment, or with an alert; None if there is no such target, or its content was deleted."""
         limits = HuntLimits(to_datetime(now_us))
-        with self._turn, LogReader.open_to_read(self._url) as log:
+        with self._turn, LogReader.open_to_read(self._settings.database_url) as log:
             target = find_target(log, entries, name, limits, alert=alert)
             if target is None:
                 return None
@@ -64,11 +65,24 @@ class LogHunter:
         rows = [row for row, _ in ordered]
         try:
             assert entries.vault is not None
-            scores = self._scorer.score(log, entries.vault, [c for _, c in chosen], limits.as_of)
+            scores = self.score_again(log, entries.vault, [c for _, c in chosen], limits.as_of)
         except NpsriskError as fault:
             return rows, fault.what
         scored = [row._replace(score_now=score) for row, score in zip(rows, scores, strict=False)]
         return [*scored, *rows[len(scored) :]], ""
+
+    def score_again(
+        self, log: LogReader, vault: Vault, consignments: Sequence[Consignment], now: datetime
+    ) -> list[float]:
+        """Score earlier consignments of a log with what is known now; for 100,000 arrivals since the last snapshot this takes some seconds."""
+        folder = find_release_folder(self._settings.state_dir)
+        if self._model is None or folder != self._folder:
+            self._model, self._folder = load_published(folder, self._settings, vault), folder
+        model = self._model
+        snapshots, limit = Snapshots(self._settings.snapshots_dir), self._settings.max_history_keys
+        state = rebuild_state(log, model.keys, snapshots, StateLimits(limit))
+        model.pipeline.alerts = state.alerts
+        return [score_again(model, state, c, now) for c in consignments]
 
 
 def find_target(
@@ -104,28 +118,6 @@ def _read_arrivals(log: LogReader, entries: EventCodec, target: str, limits: Hun
                 released = RELEASED if row.action == RELEASED else None
                 state = limits.find_state(row.result or released, received_at)
                 yield HuntRow(row.name, row.spelling, row.office, received_at, state, score_then=row.score), c
-
-
-class SecondScorer:
-    """A scorer of earlier consignments with what is known now."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._folder: Path | None = None
-        self._model: LoadedModel | None = None
-
-    def score(
-        self, log: LogReader, vault: Vault, consignments: Sequence[Consignment], now: datetime
-    ) -> list[float]:
-        """Score consignments of a log; for 100,000 arrivals since the last snapshot this takes some seconds."""
-        folder = find_release_folder(self._settings.state_dir)
-        if self._model is None or folder != self._folder:
-            self._model, self._folder = load_published(folder, self._settings, vault), folder
-        model = self._model
-        snapshots, limit = Snapshots(self._settings.snapshots_dir), self._settings.max_history_keys
-        state = rebuild_state(log, model.keys, snapshots, StateLimits(limit))
-        model.pipeline.alerts = state.alerts
-        return [score_again(model, state, c, now) for c in consignments]
 
 
 def score_again(model: LoadedModel, state: State, c: Consignment, now: datetime) -> float:

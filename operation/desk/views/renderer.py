@@ -1,4 +1,4 @@
-"""Renderer of the pages: each view reads its values, which fill the template of the same name."""
+"""Rendering of the pages: each view reads its values, which fill the template of the same name."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -16,7 +16,6 @@ from operation.desk.views.links import view_hunt, view_links
 from operation.desk.views.list_view import view_list
 from operation.desk.views.sources import PageNotFound, PageSources
 from operation.desk.views.traffic import view_model
-from serving.process.settings import Settings
 
 View = Callable[[PageSources, PageRequest, Viewer], dict[str, Any] | None]
 
@@ -41,27 +40,21 @@ VIEWS: dict[str, View] = {
 """The views by name. A view without values is being prepared."""
 
 
-class PageRenderer:
-    """A renderer of pages from the event log of one service."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.sources = PageSources(settings)
-
-    def render(self, request: PageRequest) -> PageAnswer:
-        """Render a page; a fault becomes a page that says what is wrong."""
-        texts = load_texts()
-        try:
-            if request.view == DOCUMENTS:
-                return answer_documents(self.sources, request)
-            assert request.viewer is not None
-            values = VIEWS[request.view](self.sources, request, request.viewer)
-            if values is None:
-                return render_template("preparing", request, {}, 200)
-            return render_template(request.view, request, values, request.facts.get("status", 200))
-        except PageNotFound:
-            values = {"title": "error.not_found", "detail": texts("error.not_found_detail")}
-            return render_template("error", request, values, 404)
-        except ServiceFault as fault:
-            values = {"title": "error.title_503", "detail": fault.format_public(texts("error.try_again"))}
-            answer = render_template("error", request, values, 503)
-            return msgspec.structs.replace(answer, error=str(fault))
+def render_page(sources: PageSources, request: PageRequest) -> PageAnswer:
+    """Render a page from the event log of one service; a fault becomes a page that says what is wrong."""
+    texts = load_texts()
+    try:
+        if request.view == DOCUMENTS:
+            return answer_documents(sources, request)
+        assert request.viewer is not None
+        values = VIEWS[request.view](sources, request, request.viewer)
+        if values is None:
+            return render_template("preparing", request, {}, 200)
+        return render_template(request.view, request, values, request.facts.get("status", 200))
+    except PageNotFound:
+        values = {"title": "error.not_found", "detail": texts("error.not_found_detail")}
+        return render_template("error", request, values, 404)
+    except ServiceFault as fault:
+        values = {"title": "error.title_503", "detail": fault.format_public(texts("error.try_again"))}
+        answer = render_template("error", request, values, 503)
+        return msgspec.structs.replace(answer, error=str(fault))

@@ -22,9 +22,10 @@ from features.indicators.values import compute_indicators
 from features.streams import compute_feature_matrix
 from models.bundle import load_bundle
 from operation.desk.messages import PageRequest, Viewer
-from operation.desk.views.renderer import PageRenderer
+from operation.desk.views.renderer import render_page
+from operation.desk.views.sources import PageSources
 from operation.hunts.hunt import IN_HAND, HuntLimits, HuntRow, rank_in_hand
-from operation.hunts.logged import SecondScorer, score_again
+from operation.hunts.logged import LogHunter, score_again
 from operation.hunts.tables import find_consignment_target, hunt_tables
 from serving.event_log.reader import LogReader
 from serving.maintenance.export import export_log
@@ -62,18 +63,18 @@ def client(partner: ExchangePartner, bundle: Path) -> Iterator[Client]:
 
 
 @pytest.fixture(scope="module")
-def renderer(client: Client) -> Iterator[PageRenderer]:
-    """The renderer of the page process, in this process, which is not of low priority."""
-    made = PageRenderer(client.service.settings)
+def sources(client: Client) -> Iterator[PageSources]:
+    """The sources of the page process, in this process, which is not of low priority."""
+    made = PageSources(client.service.settings)
     yield made
-    made.sources.log.close()
+    made.log.close()
 
 
-def render(renderer: PageRenderer, offices: tuple[str, ...] | None = None, **query: str) -> tuple[int, str]:
+def render(sources: PageSources, offices: tuple[str, ...] | None = None, **query: str) -> tuple[int, str]:
     """Render the page of a hunt, again while it is being prepared; return its status and its text."""
     viewer = Viewer("key", "K. Lee", ("read",), offices)
     for _ in range(ATTEMPTS):
-        answer = renderer.render(PageRequest("hunt", query, viewer, "", CLOCK()))
+        answer = render_page(sources, PageRequest("hunt", query, viewer, "", CLOCK()))
         html = answer.html.decode()
         assert answer.preparing == ("This page is being prepared" in html)
         if not answer.preparing:
@@ -82,8 +83,8 @@ def render(renderer: PageRenderer, offices: tuple[str, ...] | None = None, **que
     raise AssertionError("the hunt does not end")
 
 
-def test_the_page_names_what_passed_and_ranks_what_is_in_hand(renderer: PageRenderer) -> None:
-    status, text = render(renderer, id="SEIZED")
+def test_the_page_names_what_passed_and_ranks_what_is_in_hand(sources: PageSources) -> None:
+    status, text = render(sources, id="SEIZED")
     assert status == 200
     shared = "5 consignments of the last 30 days share its sender's phone"
     assert f"{shared}: 2 in hand, 2 passed without an inspection (1 released)." in text
@@ -98,29 +99,29 @@ def test_the_page_names_what_passed_and_ranks_what_is_in_hand(renderer: PageRend
 
 
 def test_the_page_waits_for_the_links_so_that_nothing_that_is_linked_is_left_out(
-    renderer: PageRenderer, monkeypatch: pytest.MonkeyPatch
+    sources: PageSources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    render(renderer, id="SEIZED")
-    monkeypatch.setattr(renderer.sources.links, "get", lambda: None)
+    render(sources, id="SEIZED")
+    monkeypatch.setattr(sources.links, "get", lambda: None)
     asked = PageRequest("hunt", {"id": "SEIZED"}, Viewer("key", "K. Lee", ("read",), None), "", CLOCK())
-    assert renderer.render(asked).preparing
+    assert render_page(sources, asked).preparing
 
 
-def test_consignments_of_other_offices_are_counted_and_not_named(renderer: PageRenderer) -> None:
-    assert render(renderer, ("Busan",), id="SEIZED")[0] == 404
-    _, text = render(renderer, ("Busan",), id="ELSEWHERE")
+def test_consignments_of_other_offices_are_counted_and_not_named(sources: PageSources) -> None:
+    assert render(sources, ("Busan",), id="SEIZED")[0] == 404
+    _, text = render(sources, ("Busan",), id="ELSEWHERE")
     assert "of them belong to other offices" in text
     assert ("WAITING" in text, "STRANGER" in text) == (False, False)
 
 
-def test_alerts_hunt_by_indicators(client: Client, renderer: PageRenderer, partner: ExchangePartner) -> None:
+def test_alerts_hunt_by_indicators(client: Client, sources: PageSources, partner: ExchangePartner) -> None:
     indicators = compute_indicators(make_consignment(**(NOBODY | {"sender_phone": PHONE})), partner.operation)
     client.send("/v1/messages", partner.seizure(message_id="S-7", indicators=indicators))
-    install_keys(renderer.sources.keys)
+    install_keys(sources.keys)
     told = "6 consignments of the last 30 days share its sender's phone"
-    assert told in render(renderer, alert="XA/S-7")[1]
-    assert "There is nothing to hunt for" in render(renderer, alert="none")[1]
-    assert render(renderer, id="none")[0] == render(renderer)[0] == 404
+    assert told in render(sources, alert="XA/S-7")[1]
+    assert "There is nothing to hunt for" in render(sources, alert="none")[1]
+    assert render(sources, id="none")[0] == render(sources)[0] == 404
 
 
 def test_the_command_gives_the_scores_of_the_page(client: Client, bundle: Path, tmp_path: Path) -> None:
@@ -133,7 +134,9 @@ def test_the_command_gives_the_scores_of_the_page(client: Client, bundle: Path, 
         decide = model.entries.decode_consignment
         versions = {each.consignment_id: decide(each) for each in log.read_decisions()}
         of_page = {name: score_again(model, state, each, day(20.5)) for name, each in versions.items()}
-        again = SecondScorer(settings).score(log, vault, [versions["WAITING"], versions["CLEAR"]], day(20.5))
+        again = LogHunter(settings).score_again(
+            log, vault, [versions["WAITING"], versions["CLEAR"]], day(20.5)
+        )
         assert len(again) == 2
     kinds = {"consignments": Consignment, "outcomes": Outcome}
     frames = [read_table(tmp_path / "out" / f"{name}.parquet", kind).frame for name, kind in kinds.items()]
