@@ -18,7 +18,7 @@ from consignments.timestamps import NO_TIME, US_PER_DAY
 from features.history import ordering
 from features.history.fold import Change, EventChunk, build_steps, find_latest_days
 from features.history.kernels import NO_DAY, Keys, Longs, Rows, Steps
-from features.history.states import CountedState, CountedStates, KeyStep
+from features.history.states import CountedState, CountedStates
 from features.history.table import History
 
 
@@ -45,7 +45,8 @@ class TableFold:
     ) -> None:
         before = earlier or EarlierEvents()
         events = ordering.order_events(arrivals, outcomes, as_of_us, before.clock_us)
-        until = len(events.what) if earlier is None else _find_end_of_arrivals(events)
+        last_arrival = np.flatnonzero(events.what == ordering.ARRIVAL).max(initial=-1)
+        until = len(events.what) if earlier is None else int(last_arrival) + 1
         self.left = events.select(slice(until, None))
         self.events = events = events.select(slice(until))
         self.rows: Longs = events.row[events.what == ordering.ARRIVAL] - arrivals.carried
@@ -102,19 +103,10 @@ class TableFold:
             order = int(known), int(recorded), int(sequence)
             return partial(state.record_outcome, order, self._outcomes.result[row], day)
         if self._second is not None and self._second[row]:
-            return partial(_read_instead, state, keys[arrival].tobytes(), day)
+            steps = state.read_instead(keys[arrival].tobytes(), day)
+            return lambda _: steps
         issued_us = NO_TIME if self._issued_us is None else int(self._issued_us[row])
         return partial(state.record_arrival, keys[arrival].tobytes(), day, issued_us)
-
-
-def _read_instead(state: CountedState, keys: bytes, day: int, today: int) -> list[KeyStep]:  # noqa: ARG001
-    return state.read_instead(keys, day)
-
-
-def _find_end_of_arrivals(events: ordering.HistoryEvents) -> int:
-    """Return the position after the last arrival."""
-    arrived = np.flatnonzero(events.what == ordering.ARRIVAL)
-    return int(arrived[-1]) + 1 if len(arrived) else 0
 
 
 def _mark_single_arrivals(

@@ -89,11 +89,7 @@ class _IdentifierCodes:
 
     def encode_events(self, events: HistoryEvents) -> Longs:
         """Return the number of the consignment of each event."""
-        is_outcome = events.what == ordering.OUTCOME
-        codes = np.empty(len(events.row), dtype=np.int64)
-        codes[is_outcome] = self.of_outcomes[events.row[is_outcome]]
-        codes[~is_outcome] = self.of_arrivals[events.row[~is_outcome]]
-        return codes
+        return ordering.select_columns(events, self.of_outcomes, self.of_arrivals, self.of_arrivals)
 
 
 def _drop_late_versions(events: HistoryEvents, codes: _IdentifierCodes) -> HistoryEvents:

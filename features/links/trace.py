@@ -99,9 +99,7 @@ def trace_links(
 ) -> LinkTrace:
     """Trace the links of a consignment as of a time, by default when it was received; raise `UnknownName` if it is unknown."""
     known = find_known(table.arrivals, table.outcomes, consignment_id, as_of_us)
-    search = _LinkSearch(table, known, limits or TraceLimits())
-    search.run()
-    return search.build_trace(as_of_given=as_of_us is not None)
+    return _LinkSearch(table, known, limits or TraceLimits()).run(as_of_given=as_of_us is not None)
 
 
 class _NumberIndex:
@@ -141,8 +139,8 @@ class _LinkSearch:
         self._links: SharedOfPairs = {}
         self._left_out: set[int] = set()
 
-    def run(self) -> None:
-        """Run the search to the depth of the limits."""
+    def run(self, *, as_of_given: bool) -> LinkTrace:
+        """Search to the depth of the limits, and return the trace."""
         root = int(np.flatnonzero(self._known.rows == self._known.root)[0])
         frontier = [self._describe(root, 0)]
         self._found[root] = frontier[0]
@@ -154,9 +152,6 @@ class _LinkSearch:
                     self._follow(place, number, column, level)
             places = self._take_new(level, distance)
             self._links |= {pair: shared for pair, shared in level.items() if pair[1] in self._found}
-
-    def build_trace(self, *, as_of_given: bool) -> LinkTrace:
-        """Build the result of the trace."""
         links = [
             ConsignmentLink(self._found[source], self._found[target], _drop_implied(shared))
             for (source, target), shared in self._links.items()
