@@ -4,6 +4,7 @@ A normal form is deterministic. Fast rules make it equal for equal meanings in m
 data never leave the process: history turns them into keyed pseudonyms.
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import NamedTuple
 from unicodedata import decimal
@@ -125,11 +126,5 @@ def join_goods_texts(description: str | None, items: Sequence[Item]) -> str:
 
 def share_characters(lengths: Sequence[int], room: int) -> int:
     """Return the largest number of characters to which all texts can be cut so that they fit."""
-    longest, too_long = 0, room + 1
-    while too_long - longest > 1:
-        middle = (longest + too_long) // 2
-        if sum(min(length, middle) for length in lengths) <= room:
-            longest = middle
-        else:
-            too_long = middle
-    return longest
+    sizes = range(1, room + 1)
+    return bisect_right(sizes, room, key=lambda longest: sum(min(each, longest) for each in lengths))

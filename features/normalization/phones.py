@@ -73,10 +73,7 @@ def normalize_phone(phone: str | None, country: str | None) -> str:
 
 def find_calling_code(digits: str) -> str:
     """Find the calling code of the digits of an international number; '' if it is unknown."""
-    for length in (1, 2, 3):
-        if digits[:length] in CALLING_CODES:
-            return digits[:length]
-    return ""
+    return next((digits[:length] for length in (1, 2, 3) if digits[:length] in CALLING_CODES), "")
 
 
 def check_phone(form: str, country: str) -> tuple[bool, bool]:
