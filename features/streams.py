@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -138,7 +138,9 @@ class FeatureChunk:
     def to_table(self, spec: Spec, shown: Sequence[int]) -> pa.Table:
         """Build an Arrow table of `consignment_id`, `sequence` if the table has it, and the shown features; NaN is null."""
         named = [name for name in ("consignment_id", SEQUENCE) if name in self.context.column_names]
-        columns = [*(self.context.column(name) for name in named), *build_feature_columns(self.X, shown)]
+        features = np.ascontiguousarray(self.X.T[list(shown)], np.float32)
+        columns = [self.context.column(name) for name in named]
+        columns += [pa.array(column, from_pandas=True) for column in features]
         return pa.table(columns, [*named, *(spec.names[place] for place in shown)])
 
 
@@ -427,11 +429,3 @@ def allocate_rows(rows: int, columns: int) -> Rows:
     """Allocate rows of features in memory of Arrow, which is used again; fresh pages cost more than writing them."""
     buffer = pa.allocate_buffer(rows * columns * np.dtype(np.float32).itemsize)
     return np.frombuffer(memoryview(buffer), np.float32).reshape(rows, columns)
-
-
-def build_feature_columns(X: Rows, shown: Sequence[int]) -> list[Any]:
-    """Build Arrow arrays of some columns of feature rows; NaN is null."""
-    if shown and not 0 <= min(shown) <= max(shown) < X.shape[1]:
-        raise IndexError(f"columns {min(shown)} to {max(shown)} of {X.shape[1]}")
-    columns = np.ascontiguousarray(X.T[list(shown)], np.float32)
-    return [pa.array(column, from_pandas=True) for column in columns]
