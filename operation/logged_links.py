@@ -58,14 +58,9 @@ class LoggedLinks:
 
     def _build_numbers(self, event: ArrivalEvent) -> LinkNumbers:
         """Build the link numbers of one consignment; all are missing if it cannot be read."""
-        missing = REDACTED if event.redacted else ""
-        if not missing:
-            try:
-                consignment = self._codec.decode_consignment(event)
-            except (ServiceFault, msgspec.MsgspecError):
-                missing = UNREADABLE
-            else:
-                row: LinkNumbers = self._builder.build_rows([consignment])[0]
-                return row
-        self.unread[missing] += 1
-        return np.zeros(len(LINK_IDENTIFIERS), dtype=np.uint64)
+        try:
+            row: LinkNumbers = self._builder.build_rows([self._codec.decode_consignment(event)])[0]
+        except (ServiceFault, msgspec.MsgspecError):
+            self.unread[REDACTED if event.redacted else UNREADABLE] += 1
+            return np.zeros(len(LINK_IDENTIFIERS), dtype=np.uint64)
+        return row
