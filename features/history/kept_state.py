@@ -185,7 +185,7 @@ class StateRun:
 
     def finish(self) -> None:
         """Build the next state, after all arrivals of the fold were counted in `history`."""
-        today, old = self.today, () if self.before is None else self.before.segments
+        today, old = self._fold.today, () if self.before is None else self.before.segments
         oldest = today - REMEMBERED_DAYS
         self._waiting.append(self._collect_states(oldest))
         self._write_segments(last=True)
@@ -196,11 +196,6 @@ class StateRun:
             outcomes=self._collect_waiting(ordering.OUTCOME, self._outcomes, WAITING_OUTCOME),
             cancellations=self._collect_waiting(ordering.CANCELLATION, self._arrivals, WAITING_CANCELLATION),
         )
-
-    @property
-    def today(self) -> int:
-        """Return the latest day of all events of this batch and of the earlier ones."""
-        return self._fold.today
 
     def _prepare_tables(self, arrivals: ordering.ArrivalEvents, outcomes: ordering.Outcomes) -> EarlierEvents:
         """Add what waits in the state to the tables, and return what they need of the events before."""

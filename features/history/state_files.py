@@ -84,11 +84,6 @@ class StoredState:
     manifest: StateManifest
     state: kept_state.KeptState
 
-    @property
-    def digest(self) -> str:
-        """Return the SHA-256 of the manifest, which covers all files."""
-        return compute_sha256(self.folder / MANIFEST_NAME)
-
     @classmethod
     def read(cls, folder: Path) -> Self:
         """Read a state, and compare each file with its SHA-256; the error names a file that is missing or changed, or another version."""
@@ -142,7 +137,8 @@ class StateFolder:
         else:
             made = None
         before = StoredState.read(states[-1]) if states else None
-        digest = "none" if before is None else before.digest
+        # The manifest covers all files of a state.
+        digest = "none" if before is None else compute_sha256(before.folder / MANIFEST_NAME)
         if made is not None and made.inputs[STATE] != digest:
             what = "this batch is counted in the state of history already, and the state before it is gone"
             todo = "restore the folder from a backup to compute the batch again"

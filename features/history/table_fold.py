@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from consignments.timestamps import NO_TIME, US_PER_DAY
 from features.history import ordering
 from features.history.fold import Change, EventChunk, build_steps, find_latest_days
-from features.history.kernels import NO_DAY, Keys, Longs, Rows, Steps
+from features.history.kernels import NO_DAY, Keys, Longs, Rows
 from features.history.states import CountedState, CountedStates
 from features.history.table import History
 
@@ -62,8 +62,10 @@ class TableFold:
         self._done, self._carried, self._outcomes, self._keep = 0, arrivals.carried, outcomes, keep
         self._issued_us, self._second = arrivals.issued_us, arrivals.second
 
-    def build_steps(self, keys: Keys, counterparts: Keys, out_rows: Longs) -> tuple[Steps, Keys, Keys]:
-        """Fold the next n arrivals, with keys (n, kinds), and the other events before and between them; return what `History.run` takes."""
+    def process_arrivals(
+        self, history: History, keys: Keys, counterparts: Keys, out: Rows, out_rows: Longs
+    ) -> None:
+        """Read and count the next arrivals, and fold the other events before and between them; if the table is full, the result so far cannot be used."""
         places = self._find_next_places(len(keys))
         arrives, alone = self.events.what[places] == ordering.ARRIVAL, self._alone[places]
         arrival = np.cumsum(arrives) - 1
@@ -73,13 +75,8 @@ class TableFold:
         others = zip(places[~alone].tolist(), arrival[~alone].tolist(), strict=True)
         changes = (self._build_change(place, keys, mine) for place, mine in others)
         day, today = self._days[places], self._today[places]
-        return build_steps(EventChunk(today, arrival, changes, keys, counterparts, out_rows, alone, day))
-
-    def process_arrivals(
-        self, history: History, keys: Keys, counterparts: Keys, out: Rows, out_rows: Longs
-    ) -> None:
-        """Read and count the next arrivals in a table of history, see `build_steps`; if it is full, the result so far cannot be used."""
-        history.run(*self.build_steps(keys, counterparts, out_rows), out)
+        events = EventChunk(today, arrival, changes, keys, counterparts, out_rows, alone, day)
+        history.run(*build_steps(events), out)
 
     def _find_next_places(self, arrivals: int) -> Longs:
         """Return the positions of all events up to the next `arrivals` arrivals; after the last arrival, all that are left."""
