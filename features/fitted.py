@@ -38,14 +38,10 @@ class FittedParameters:
         """Create empty parameters for use without a model. Features that need a model are missing or zero."""
         return cls({}, {}, ExchangeRates.create_empty(), np.zeros(TEXT_BUCKETS, dtype=np.float32))
 
-    @property
-    def is_fitted(self) -> bool:
-        """Return True if anything was learnt. Training names every category column, also one without a known value."""
-        return bool(self.vocabularies)
-
     def mark_rows(self, X: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return feature rows computed with these parameters, as `UnfittedRows` if nothing was learnt."""
-        return X if self.is_fitted else X.view(UnfittedRows)
+        # Training names every category column, also one without a known value.
+        return X if self.vocabularies else X.view(UnfittedRows)
 
     def to_plain(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Convert the parameters to JSON values and arrays, for the bundle."""
