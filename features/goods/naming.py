@@ -37,7 +37,8 @@ class GoodsWords:
         return list(dict.fromkeys(filter(None, map(shorten_text, found))))[:MAX_QUOTED_WORDS]
 
     @cached_property
-    def _text(self) -> str:
+    def text(self) -> str:
+        """Return the whole text."""
         return "".join(map(chr, self._codes.tolist()))
 
     @cached_property
@@ -52,13 +53,13 @@ class GoodsWords:
         words, stop = [], 0
         for first, end in sorted(spans, key=lambda span: (span[0], -span[1])):
             if end > stop:
-                words.append(self._text[first:end])
+                words.append(self.text[first:end])
                 stop = end
         return words
 
     def _widen(self, first: int, last: int) -> tuple[int, int]:
         """Widen a hit to whole words."""
-        text, end = self._text, last + 1
+        text, end = self.text, last + 1
         while first > 0 and text[first - 1].isalnum():
             first -= 1
         while end < len(text) and text[end].isalnum():
@@ -85,10 +86,6 @@ class GoodsWords:
         words = self._hits[:, kernel.HIT_TIER] == kernel.WORD
         return self._quote(self._hits[words & (terms[:, kernel.SLOT] == slot)])
 
-    def quote_whole(self) -> Iterable[str]:
-        """Quote the whole text."""
-        return (self._text,)
-
 
 def shorten_text(text: str, longest: int = MAX_QUOTED_CHARACTERS) -> str:
     """Shorten a text, without contact details, control characters and bidi characters."""
@@ -103,7 +100,7 @@ _FINDERS: dict[str, Callable[[GoodsWords], Iterable[str]]] = {
     "goods.name_tier": GoodsWords.quote_strongest,
     "goods.name_family": GoodsWords.quote_strongest,
     "goods.names_disguised": GoodsWords.quote_disguised,
-    "goods.vague_whole": GoodsWords.quote_whole,
+    "goods.vague_whole": lambda words: (words.text,),
 }
 QUOTED_FEATURES = frozenset(_FINDERS)
 """Features for which words can be quoted."""

@@ -80,17 +80,11 @@ def _read_name_and_place(party: PartyForms) -> str:
     return f"{home}|{code}|{kept}" if code else ""
 
 
-def _read_premises(party: PartyForms) -> str:
-    return _split_address(party.address)[0] if party.address else ""
-
-
-def _read_street(party: PartyForms) -> str:
-    return _split_address(party.address)[1] if party.address else ""
-
-
 @lru_cache(CACHE_SIZE)
 def _split_address(address: str) -> tuple[str, str]:
-    """Split an address in normal form into two coarser values."""
+    """Split an address in normal form into two coarser values: its premises, and its street."""
+    if not address:
+        return "", ""
     home, code, line = address.rsplit("|", 2)
     words = line.split()
     numbers = [word for word in words if not word.isalpha() and any(map(str.isdigit, word))]
@@ -116,8 +110,8 @@ INDICATORS = (
     Indicator("name", EXACT, 0.2, _read_name),
     Indicator("name", "place", 0.5, _read_name_and_place),
     Indicator("address", EXACT, 1.0, lambda party: party.address),
-    Indicator("address", "premises", 0.75, _read_premises),
-    Indicator("address", "street", 0.5, _read_street),
+    Indicator("address", "premises", 0.75, lambda party: _split_address(party.address)[0]),
+    Indicator("address", "street", 0.5, lambda party: _split_address(party.address)[1]),
     Indicator("phone", EXACT, 1.0, lambda party: party.phone),
     Indicator("phone", "local", 0.75, _read_local_number),
     Indicator("email", EXACT, 1.0, lambda party: party.email),
