@@ -37,11 +37,6 @@ class DraftOptions(NamedTuple):
     valid_days: int = VALID_DAYS
     common: frozenset[str] = frozenset()
 
-    @property
-    def expires_at(self) -> datetime:
-        """Return the end of validity."""
-        return self.issued_at + timedelta(days=self.valid_days)
-
 
 class ConfirmedSeizure(NamedTuple):
     """A detection whose result is final, with its consignment."""
@@ -73,7 +68,7 @@ def draft_seizure(found: ConfirmedSeizure, options: DraftOptions, reference: str
         message_id=f"S-{reference}",
         author=options.author,
         issued_at=options.issued_at,
-        expires_at=options.expires_at,
+        expires_at=options.issued_at + timedelta(days=options.valid_days),
         handling=options.handling,
         operation=options.key.operation,
         case_reference=reference,
