@@ -190,8 +190,12 @@ def fit_norms(consignments: Iterable[Consignment], rates: ExchangeRates) -> dict
             if amount > 0.0:
                 where = f"{name}|{WEIGHT_UNIT if name == 'weight_per_piece' else unit}|"
                 _add_amount(sums, where, get_goods_hs(c), log(amount))
-    enough = [(where, total) for where, total in sorted(sums.items()) if _is_enough(where, total)]
-    return {where: _compute_mean_and_spread(*total) for where, total in enough}
+    norms = {}
+    for where, (count, total, squares) in sorted(sums.items()):
+        if count >= (MIN_CONSIGNMENTS_FOR_NORM if where[-1].isdigit() else 2):
+            mean = total / count
+            norms[where] = [mean, max(sqrt(max(squares / count - mean * mean, 0.0)), MIN_SPREAD)]
+    return norms
 
 
 def _add_amount(sums: dict[str, list[float]], where: str, hs: str, amount: float) -> None:
@@ -200,12 +204,3 @@ def _add_amount(sums: dict[str, list[float]], where: str, hs: str, amount: float
         total[0] += 1.0
         total[1] += amount
         total[2] += amount * amount
-
-
-def _is_enough(where: str, total: Sequence[float]) -> bool:
-    return total[0] >= (MIN_CONSIGNMENTS_FOR_NORM if where[-1].isdigit() else 2)
-
-
-def _compute_mean_and_spread(count: float, total: float, squares: float) -> list[float]:
-    mean = total / count
-    return [mean, max(sqrt(max(squares / count - mean * mean, 0.0)), MIN_SPREAD)]
