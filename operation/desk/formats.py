@@ -66,30 +66,22 @@ def render_template(name: str, request: PageRequest, values: dict[str, Any], sta
     return PageAnswer(status, html.encode(errors="backslashreplace"), preparing=name == "preparing")
 
 
-class PageTexts:
+class PageTexts(dict[str, str]):
     """The texts by `section.key`."""
-
-    def __init__(self, table: dict[str, str]) -> None:
-        self._table = table
 
     def __call__(self, key: str, **values: Any) -> str:
         """Return a text with its values filled in; `KeyError` if there is no such text."""
-        text = self._table[key]
-        return text.format(**values) if values else text
-
-    def __contains__(self, key: str) -> bool:
-        """Check whether there is a text."""
-        return key in self._table
+        return self[key].format(**values) if values else self[key]
 
     def name(self, section: str, code: str | None) -> str:
         """Return the name of a code, for example of a result; the code in words if it has no name."""
         if not code:
-            return self._table["word.none"]
-        return self._table.get(f"{section}.{code}", code.replace("_", " "))
+            return self["word.none"]
+        return self.get(f"{section}.{code}", code.replace("_", " "))
 
     def list_codes(self, section: str) -> list[str]:
         """List the codes of a section that have a name, in their order."""
-        return [key.partition(".")[2] for key in self._table if key.startswith(f"{section}.")]
+        return [key.partition(".")[2] for key in self if key.startswith(f"{section}.")]
 
 
 @cache
