@@ -10,7 +10,6 @@ from support.serving_examples import make_bundle
 from consignments.errors import BadInput
 from features.batch import BATCH_KEY, FeatureMatrix, Tables
 from features.config import FeatureConfig
-from features.fitted import UnfittedRows
 from features.history.pseudonyms import Pseudonyms
 from features.streams import FeatureInputs, compute_feature_matrix, stream_features
 from models.batch_scoring import build_feature_parameters, score_table
@@ -32,7 +31,6 @@ def unfitted() -> FeatureMatrix:
 
 
 def test_a_feature_matrix_without_fit_cannot_be_scored(bundle: Bundle, unfitted: FeatureMatrix) -> None:
-    assert isinstance(unfitted.X, UnfittedRows)
     fitted = build_feature_parameters(bundle, PSEUDONYMS)
     inputs = FeatureInputs.from_tables(Tables(make_new_consignments()))
     (piece,) = stream_features(inputs, replace(fitted, fitted=fitted.fitted.create_empty()))
