@@ -90,6 +90,7 @@ def back_up(
     with ExitStack() as stack, create_private_files():
         part = stack.enter_context(draft_folder(out, "backup"))
         keys = part / KEYS if keys_out is None else stack.enter_context(draft_folder(keys_out, "backup"))
+        stack.enter_context(explain_failure("the folder cannot be written", out, WRITE_TODO))
         # First the log, then the keys: a key is created before the entries that it seals.
         copy_to_file(settings.database_url, part / LOG_FILE, progress)
         for path, name in (

@@ -44,8 +44,7 @@ def test_a_backup_of_a_running_service_is_restored_and_served(site: Site, tmp_pa
         assert site.told("backup", str(copy))["last_sequence"] == 1
         assert scored(client, "RB2") == 200
     settings = empty_state(new)
-    restored = told(new, "restore", str(copy))
-    assert restored["head_now"] == told(new, "verify-log")["head"]
+    assert told(new, "restore", str(copy))["head_now"] == told(new, "verify-log")["head"]
     with serving(settings) as client:
         assert client.score("RB1") == first | {"repeated": True}
     assert run(new, "parity")[0] == 0
@@ -113,6 +112,9 @@ def test_nothing_is_replaced_and_no_bad_log_backed_up(tmp_path: Path, origin: Se
     with pytest.raises(ServiceFault, match="log entry 2: the event log is damaged"):
         back_up(origin, tmp_path / "another")
     assert not (tmp_path / "another").exists()
+    (tmp_path / "origin" / backup.LIST_NAME).mkdir()
+    with pytest.raises(FileFault, match="another: the folder cannot be written"):
+        back_up(origin, tmp_path / "another", tmp_path / "more")
 
 
 class KilledError(BaseException):
