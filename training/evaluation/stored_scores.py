@@ -28,7 +28,7 @@ from training.evaluation.metrics import (
     evaluate,
     evaluate_pair,
 )
-from training.evaluation.traffic import AT_CAPACITY, ScoredPeriod, extract_slices, extract_texts, fix_capacity
+from training.evaluation.traffic import ScoredPeriod, extract_slices, extract_texts, fix_capacity
 
 RANK, PROBABILITY = "rank", "probability"
 BASELINE = "baseline_"  # beginning of the name of a column with the ranks of a baseline
@@ -140,9 +140,9 @@ class RecipeEvaluation:
 
     @property
     def rival(self) -> str:
-        """Name of the strongest baseline: most known finds within capacity, then the primary measure, then the last."""
+        """Name of the strongest baseline: most known finds within all counted cuts together, then the primary measure, then the last."""
         ranked = {
-            name: (each.counts.found[AT_CAPACITY], np.nan_to_num(each[PRIMARY_MEASURE].value, nan=-1.0))
+            name: (sum(each.counts.found.values()), np.nan_to_num(each[PRIMARY_MEASURE].value, nan=-1.0))
             for name, each in self.baselines.items()
         }
         return max(reversed(list(ranked)), key=ranked.__getitem__)
