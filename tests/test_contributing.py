@@ -138,5 +138,6 @@ def test_a_new_feature_is_compared_with_the_champion_and_promoted(tmp_path: Path
     run(edited, "train", *tables, "--register")
     compared = run(edited, "compare", "champion", "2", *tables)
     assert "Scores of version 1: the stored scores of its training run" in compared
+    assert "Version 2 has the settings of version 1." in compared
     assert "compared with the champion" in run(edited, "gate", "2")
     assert "champion" in run(edited, "promote", "2", "--why=the new feature", "--force")

@@ -25,7 +25,7 @@ from training.promotion.comparison import (
     compare_stored,
     take_capacity,
 )
-from training.promotion.refit import read_run_config
+from training.promotion.refit import describe_changes, read_run_config
 from training.runs.artifacts import STORED_SCORES
 from training.runs.evidence import RunEvidence, fetch_evidence
 from training.runs.task import TrainingTask
@@ -75,6 +75,21 @@ class ComparedVersions:
         progress: Progress | None = None,
     ) -> Comparison:
         """Compare by the first source that has scores of `a`; `decisions` is the table of `npsrisk export`, and `jobs` fit it again."""
+        found = self._compare_scores(compared, decisions, jobs, progress)
+        own, other = (read_run_config(self.registry, each.run_id) for each in (self.b, self.a))
+        if own is None or other is None:
+            return found
+        changed = describe_changes(own, other)
+        text = (
+            f"has other settings than {self.a.title}{changed}"
+            if changed
+            else f"has the settings of {self.a.title}"
+        )
+        return replace(found, notes=(f"{self.b.title.capitalize()} {text}.", *found.notes))
+
+    def _compare_scores(
+        self, compared: ComparedTraffic, decisions: pd.DataFrame | None, jobs: int, progress: Progress | None
+    ) -> Comparison:
         old, new = self.fits
         if decisions is not None or (can_compute(old.served) and can_compute(new.served)):
             logged = decisions if decisions is None else LoggedScores.from_decisions(decisions, self.a)

@@ -13,7 +13,7 @@ from models.promotion_record import BROKEN, HOLDS, PromotionRecord
 from models.registry import BUNDLE_TAG, CHAMPION, ModelVersion, Registry, require_recorded_champion
 from models.signatures.key_holders import Approvers
 from models.signatures.signed_record import SignedRecord, verify_signed_chain
-from training.config import CONFIG_FILE, EvaluationConfig, TrainConfig, hash_settings, parse_config_json
+from training.config import CONFIG_FILE, EvaluationConfig, hash_settings, parse_config_json
 from training.evaluation.stored_scores import StoredScores
 from training.gate.report import GateReport
 from training.gate.rules import (
@@ -27,14 +27,13 @@ from training.gate.rules import (
 from training.gate.ways import Candidate
 from training.promotion.compared_versions import NOBODY, ComparedVersions, fetch_training_evidence
 from training.promotion.comparison import OTHER_RANK, ComparedTraffic, take_capacity
-from training.promotion.refit import RefitOptions, read_run_config, refit_version
-from training.reporting.tables import format_setting, parse_table
+from training.promotion.refit import RefitOptions, describe_changes, read_run_config, refit_version
+from training.reporting.tables import parse_table
 from training.runs.artifacts import STORED_SCORES
 from training.runs.evidence import RunEvidence, fetch_evidence
 
 COMPARED_SCORES = "scores/compared.parquet"
 LOOKS = ("tables/leaks.json", "tables/name_swaps.json")
-MAX_NAMED_CHANGES = 4
 REPEATED = RuleResult(True, "computed again from the tables of the training run")
 
 
@@ -252,20 +251,3 @@ def list_overruled(records: Sequence[PromotionRecord]) -> dict[str, frozenset[st
         held = {name for name, result in record.name_results().items() if result == HOLDS}
         found[record.version] = (found.get(before, frozenset()) | rules) - held
     return found
-
-
-def describe_changes(config: TrainConfig | None, champion: TrainConfig | None) -> str:
-    """Name settings of a configuration that are not those of the champion, in brackets; empty if nothing differs or is known."""
-    if config is None or champion is None:
-        return ""
-    own, other = (
-        {name: format_setting(value) for name, value in each.flatten().items()} for each in (config, champion)
-    )
-    changed = [
-        f"{name.replace('.', ' ')} {own[name]} in place of {other[name]}".replace("_", " ")
-        for name in own
-        if own[name] != other[name]
-    ]
-    if len(changed) > MAX_NAMED_CHANGES:
-        changed[MAX_NAMED_CHANGES:] = [f"{len(changed) - MAX_NAMED_CHANGES} more"]
-    return f" ({', '.join(changed)})" if changed else ""

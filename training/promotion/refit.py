@@ -17,12 +17,14 @@ from training.config import CONFIG_FILE, TrainConfig, parse_config_json
 from training.data.data_hash import TableHash, hash_training_tables
 from training.data.table_features import read_kept_rows
 from training.gate.rules import RuleResult
+from training.reporting.tables import format_setting
 from training.runs.artifacts import BUNDLE_FOLDER, EVALUATION_FOLDER, write_run_bundles
 from training.runs.task import TrainingTask
 from training.runs.train import PROCESSOR_TAG, TrainingResult, describe_processor, train_model
 
 MAX_FILES_NAMED = 3  # files that differ, named in the result; the others are counted
 HASH_DIGITS = 12
+MAX_NAMED_CHANGES = 4
 NO_ROWS = np.empty(0, dtype=np.int64)
 LOST_EVALUATION_FIT = RuleResult(
     False,
@@ -50,6 +52,23 @@ def read_run_config(registry: Registry, run_id: str) -> TrainConfig | None:
     """Read the settings recorded by a training run; None if it recorded none."""
     content = registry.read_run_artifact(run_id, CONFIG_FILE)
     return None if content is None else parse_config_json(content, where=f"run {run_id}, {CONFIG_FILE}")
+
+
+def describe_changes(config: TrainConfig | None, other: TrainConfig | None) -> str:
+    """Name settings of a configuration that are not those of the other, in brackets; empty if nothing differs or is known."""
+    if config is None or other is None:
+        return ""
+    own, others = (
+        {name: format_setting(value) for name, value in each.flatten().items()} for each in (config, other)
+    )
+    changed = [
+        f"{name.replace('.', ' ')} {own[name]} in place of {others[name]}".replace("_", " ")
+        for name in own
+        if own[name] != others[name]
+    ]
+    if len(changed) > MAX_NAMED_CHANGES:
+        changed[MAX_NAMED_CHANGES:] = [f"{len(changed) - MAX_NAMED_CHANGES} more"]
+    return f" ({', '.join(changed)})" if changed else ""
 
 
 def refit_version(

@@ -27,7 +27,8 @@ from training.gate.report import GateReport, Recommendation
 from training.gate.rules import WAY_RULE, WITHOUT_TABLES, GateEvidence, RuleResult
 from training.gate.ways import Candidate, FindPace, count_more_finds
 from training.promotion.comparison_report import describe_difference
-from training.promotion.evidence import describe_changes, list_overruled
+from training.promotion.evidence import list_overruled
+from training.promotion.refit import describe_changes
 from training.reporting.html import render_page
 
 PRIMARY = MEASURES[0]
