@@ -162,10 +162,13 @@ def _advise_on_training(figures: RunFigures) -> tuple[Action, str]:
         (math.ceil(each / max(each_window, 1e-9)) + lost.get(name, 0) for name, each in wanted.items()),
         default=0,
     )
-    more = max(missing.values())
-    text = f"About {format_count(more, 'more find')} {'is' if more == 1 else 'are'} needed to decide this"
+    last, more = max(missing.items(), key=lambda item: item[1])
+    decided = "this" if len(few) == 1 else "all of this"
+    text = (
+        f"About {format_count(more, 'more find')} {'is' if more == 1 else 'are'} needed to decide {decided}"
+    )
     if pace.windows >= pace.origins and pace.origins < origins <= MAX_ORIGINS:
-        weeks = pace.window_weeks * (pace.calibrated if few.keys() == {CALIBRATION_RATIO} else pace.windows)
+        weeks = pace.window_weeks * (pace.calibrated if last == CALIBRATION_RATIO else pace.windows)
         counted = (
             f"only finds of the last {weeks:.0f} weeks count" if weeks else "no week could be calibrated"
         )

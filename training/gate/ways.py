@@ -17,7 +17,7 @@ from training.evaluation.metrics import PRIMARY_MEASURE, PairedEvaluation
 
 VOUCHING = "then its training is repeated, and the record names its configuration"
 """What the tables of the training run do for a champion whose record names no configuration."""
-REPEAT = "Give the tables that it was trained on, to repeat the training: if both fits are equal byte for byte, this is a routine refit."
+REPEAT = "Let gate or promote repeat the training on the tables of its run: if both fits are equal byte for byte, this is a routine refit."
 POWER = 0.842  # quantile of the normal distribution of a chance of 80 %
 TARGET_DIFFERENCE = 0.05  # difference of the primary measure that should show with a chance of 80 %
 MAX_WAIT_WEEKS = 13  # longest wait that is proposed: a quarter of a year (a choice)
