@@ -1,6 +1,6 @@
 """The fold of history: events in order become steps of the table, one event or a million at a time.
 
-The service folds one event, a table some ten thousand, a restart some hundred thousand, and the plan of a cluster keeps the steps.
+The service folds one event, a table some ten thousand, and a restart some hundred thousand.
 """
 
 from collections.abc import Callable, Iterable, Sequence
