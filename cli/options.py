@@ -22,7 +22,8 @@ def require_one(where: str, **given: Any) -> None:
             " and ".join(found) or f"neither {' nor '.join(texts)}",
             f"either {' or '.join(texts)}",
         )
-        raise BadInput("exactly one of these options is needed", where=where, got=got, expected=expected)
+        problem = "only one of these options may be given" if found else "one of these options is needed"
+        raise BadInput(problem, where=where, got=got, expected=expected)
 
 
 class NewPath(click.Path):

@@ -270,7 +270,7 @@ def test_the_state_of_a_log_is_that_of_a_batch_over_its_tables_and_is_exported_o
     told(lived_world, *words)
     assert [path.stat().st_mtime_ns for path in sorted((tmp_path / "by 1").rglob("*.npy"))] == before
     assert "another state of history already" in refuse(lived_world, "--state", str(tmp_path / "batch"))
-    assert "exactly one of these options is needed" in refuse(lived_world, *words[1:], "--out", str(exported))
+    assert "only one of these options may be given" in refuse(lived_world, *words[1:], "--out", str(exported))
 
 
 def list_accesses(site: Site, client: Client) -> list[str]:
