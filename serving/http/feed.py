@@ -36,7 +36,7 @@ class FeedPage(msgspec.Struct, frozen=True, kw_only=True):
 
     next: Annotated[int, about("sequence number to send as `after` the next time")]
     more: Annotated[bool, about("true if further entries are recorded already")]
-    log: Annotated[str, about("name of the log; a restored backup has another one: read the feed again from after=0")]
+    log: Annotated[str, about("name of the log; a restored backup has another: read again from after=0")]
 
 
 class FeedMessage(msgspec.Struct, frozen=True):
