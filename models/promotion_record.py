@@ -48,9 +48,7 @@ class PromotionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version: str
     replaces: str | None
     bundle_sha256: str
-    recipe_sha256: (
-        str  # of settings and features, as a routine refit has them; empty if nobody vouched for them
-    )
+    recipe_sha256: str  # of settings and features, which a routine refit keeps; empty if nobody vouched
     approved_by: str
     why: str
     approved_at: Annotated[datetime, Meta(tz=True)]

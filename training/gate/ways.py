@@ -36,9 +36,7 @@ class Candidate(NamedTuple):
     drift: str = ""
     faults: frozenset[str] = frozenset()  # rules that the record of the champion has as broken
     changed: str = ""  # settings that differ, as far as both runs recorded them
-    overruled: frozenset[str] = (
-        frozenset()
-    )  # against which the champion, or what it is a refit of, was forced
+    overruled: frozenset[str] = frozenset()  # rules against which it, or what it is a refit of, was forced
 
 
 class FindPace(NamedTuple):

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from functools import cached_property
 from urllib.parse import quote
 
 import numpy as np
@@ -75,7 +76,7 @@ class Drift:
     notes: list[str]
     daily: dict[str, list[int]]
 
-    @property
+    @cached_property
     def reasons(self) -> list[Row]:
         """Measures beyond their limits, data faults first, as `verdict` and `text`."""
         beyond = [row for row in self.measures if row["result"] == BEYOND]

@@ -87,6 +87,10 @@ def build_traffic_profile(
         for column in SOURCES
         for codes in [seen.extract_texts(column)]
     }
+
+    def describe_activity(days: Ints) -> SourceActivity:
+        return SourceActivity(count_lasting(days, first, last), find_longest_silence(days, first, last))
+
     return ReferenceProfile(
         first_day=to_datetime(first * US_PER_DAY).date().isoformat(),
         days=last - first + 1,
@@ -113,13 +117,7 @@ def build_traffic_profile(
             if (sizes := _compute_quantiles(seen, mine))
         },
         sources={
-            column: {
-                value: SourceActivity(
-                    count_lasting(days, first, last), find_longest_silence(days, first, last)
-                )
-                for value, mine in found.items()
-                for days in [seen.day[mine]]
-            }
+            column: {value: describe_activity(seen.day[mine]) for value, mine in found.items()}
             for column, found in sources.items()
         },
         usual=compute_usual(seen.spec, seen.X),

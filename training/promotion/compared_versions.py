@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 
 import pandas as pd
 
@@ -12,7 +13,7 @@ from models.batch_scoring import build_feature_parameters
 from models.bundle import Bundle
 from models.registry import BUNDLE_TAG, ModelVersion, Registry, VersionFits
 from models.signatures.key_holders import Approvers
-from training.config import EvaluationConfig
+from training.config import EvaluationConfig, TrainConfig
 from training.evaluation.metrics import PairedEvaluation
 from training.evaluation.stored_scores import StoredScores
 from training.gate.rules import ScoreKind, ScoreSource
@@ -67,6 +68,11 @@ class ComparedVersions:
         """The served fit of `b`, whose columns the tables are read with."""
         return self.fits[1].served
 
+    @cached_property
+    def configs(self) -> tuple[TrainConfig | None, TrainConfig | None]:
+        """The settings that both training runs recorded; None of a run that recorded none."""
+        return read_run_config(self.registry, self.a.run_id), read_run_config(self.registry, self.b.run_id)
+
     def compare(
         self,
         compared: ComparedTraffic,
@@ -76,10 +82,10 @@ class ComparedVersions:
     ) -> Comparison:
         """Compare by the first source that has scores of `a`; `decisions` is the table of `npsrisk export`, and `jobs` fit it again."""
         found = self._compare_scores(compared, decisions, jobs, progress)
-        own, other = (read_run_config(self.registry, each.run_id) for each in (self.b, self.a))
-        if own is None or other is None:
+        old, new = self.configs
+        if old is None or new is None:
             return found
-        changed = describe_changes(own, other)
+        changed = describe_changes(new, old)
         text = (
             f"has other settings than {self.a.title}{changed}"
             if changed
@@ -111,7 +117,7 @@ class ComparedVersions:
         known = tested.frame.loc[tested.frame["labelled"].to_numpy(bool), "consignment_id"]
         if stored is None or not known.isin(stored.frame["consignment_id"]).any():
             # The recipe of `a` on the features of today, as of the date of `b`.
-            recipe = read_run_config(self.registry, self.a.run_id)
+            recipe, _ = self.configs
             if recipe is None:
                 raise BadInput(
                     "the training run recorded no settings, so its recipe cannot be fitted again",

@@ -235,10 +235,10 @@ def _describe_candidate(compared: ComparedVersions, history: VersionHistory) -> 
     same_recipe = same if known or not same else None
     results = approved[-1].name_results() if approved else {}
     broken = frozenset(name for name, result in results.items() if result == BROKEN)
-    configs = [read_run_config(registry, each.run_id) for each in (compared.b, champion)]
     overruled = list_overruled([each.record for each in history.records if each.signatures])
     lasting, newer = overruled.get(champion.number, frozenset()), max((new - old).days, 0)
-    changed = describe_changes(*configs)
+    old_config, new_config = compared.configs
+    changed = describe_changes(new_config, old_config)
     return Candidate(champion.number, newer, same_recipe, verdict, broken, changed, lasting)
 
 
