@@ -153,7 +153,7 @@ def report_little_but_finds(lane: Lane) -> dict[str, Any]:
 
 FAULTS: dict[Callable[[Lane], dict[str, Any]], str] = {
     date_at_arrival: "results after arrivals: 100 % of",
-    fill_in_from_results: "no column is the result: the most predictive single column, “.*duty.assessed.*”: area",
+    fill_in_from_results: "no column is the result: the most predictive single column, “Duty assessed: .*”: area",
     shuffle_labels: "better than chance: area under the ROC curve 0.",
     report_little_but_finds: "calibrated: .*, predicted positives of all traffic are .*: the scores are too high",
 }
@@ -190,7 +190,8 @@ def test_a_better_model_and_then_its_routine_refit_replace_the_champion(ruled: L
     described = ruled.read_version(good)
     assert described.startswith("**PROMOTE.** This version is better than version 1: ")
     assert "all rules of the gate, charts, explanations" in described
-    assert "for the recipes as deployed: Of " in ruled.registry.get_run_tags(better)[NOTE_TAG]
+    note = ruled.registry.get_run_tags(better)[NOTE_TAG]
+    assert "ranked by themselves, the recipes as deployed: Of " in note
     record = ruled.promote(ruled.registry.resolve(good))
     assert (record.way, record.replaces, record.comparison, record.forced) == ("better", "1", better, False)
     assert record.sentence in record.to_markdown()
