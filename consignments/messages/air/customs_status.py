@@ -1,75 +1,155 @@
-"""Answers of customs about air consignments: Cargo-XML XCSN and XFNM, and CAMIR PSN and PER.
+"""Answers of customs: Cargo-XML XCSN and XFNM, CAMIR PSN and PER, and those of the EU Import Control System 2 about air cargo and post.
 
-The codes are those of Canada's Pre-load Air Cargo Targeting (implementation guide 2024, tables 7 to 10), which the IATA
-messages share. CO means that the assessment is complete, or that a hold is removed; which of the two follows from the holds
-that stand, and that is decided by who reads all answers (`consignments.messages.linking`).
+`customs_status.toml` has the paths of an answer in XML, the codes and their states. CO means that the assessment is complete, or
+that a hold is removed; which of the two follows from the holds that stand, and that is decided by who reads all answers
+(`consignments.messages.linking`).
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
+from consignments.countries import parse_country
 from consignments.errors import MessageFault
+from consignments.identifiers import format_awb_number, parse_awb
 from consignments.messages.air.cargo_imp import read_lines
-from consignments.messages.air.cargo_xml import Values, read_message
+from consignments.messages.air.cargo_xml import read_message
 from consignments.messages.air.waybills import clean_identifier, read_waybill_number
-from consignments.messages.configuration import load_codes
-from consignments.messages.content.values import Doubts, complete_moment, parse_time
-from consignments.messages.parsed import EventState, Ignored, MessageContext, Parsed, StateRow
-
-XML_STATES, CAMIR_STATES = (
-    load_codes("air/customs_codes", section) for section in ("xml_states", "camir_states")
+from consignments.messages.configuration import load_codes, load_table
+from consignments.messages.content.paths import find_nodes, find_text, find_texts, find_values
+from consignments.messages.content.trees import (
+    Node,
+    convert_element,
+    parse_xml_tree,
+    prepare_xml,
+    walk_nodes,
 )
+from consignments.messages.content.values import Doubts, complete_moment, join_lines, parse_time
+from consignments.messages.parsed import (
+    EventState,
+    Ignored,
+    MessageContext,
+    Parsed,
+    StateRow,
+    build_mapping_fault,
+)
+from consignments.messages.xml_parsing import get_local_name
+
+TABLE = load_table("air/customs_status")
+CAMIR_STATES = load_codes("air/customs_status", "camir_states")
 MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 AUTHORITIES = ("PACT", "ACAS", "ICS2")
-HOUSE_DOCUMENT = "703"
-WAYBILL_DOCUMENTS = ("740", "741")
 REMOVED = re.compile(r"\b(REMOVED|RESOLVED|RELEASED)\b", re.IGNORECASE)
+ICS2_ANSWER = re.compile(r"ie(3[nqr]\d{2})|(?:ie|cc)(351|315|328|316)[a-z]?")
 CAMIR_WAYBILL = re.compile(r"\s*(\d{3}-?\d{8})(?:\s*-\s*([^\s/]+))?", re.ASCII)
 CAMIR_STATUS = re.compile(
     r"(CSN|ERR)/([A-Z0-9]+)(?:-\d+)?/?(?:(\d{2})([A-Z]{3})(\d{4})/?)?(.*)", re.ASCII | re.DOTALL
 )
+ENTRY_SUMMARY = "IE315"
+"""The declaration of goods of the first Import Control System."""
 MASTER_SUFFIX = "M"
 """What stands in the place of a house in CAMIR for the master itself."""
 
 
 def read_customs_status(content: bytes, context: MessageContext) -> Iterator[Parsed]:
-    """Read an XCSN."""
-    _, message, header = read_message("status", content, context)
-    code, text = message.get("code"), message.get("text")
-    if code is None:
-        raise MessageFault("no status", where="BusinessHeaderDocument/StatusCode")
-    state: EventState | None = XML_STATES.get(code.upper())
-    if state is None:
-        yield Ignored("XCSN", f"its status {code[:10]!r} is not known")
-        return
-    if state == "assessment_complete" and text and REMOVED.search(text):
-        state = "resolved"
-    issued_at = parse_time(message.get("decided_at")) or header.issued_at
-    authority = _name_authority(header.sender, text)
-    yield StateRow(_find_subject(message), authority, state, code, text, issued_at, "XCSN")
+    """Read an XCSN or XFNM."""
+    root, _, header = read_message("header", content, context)
+    message, table = convert_element(root), TABLE[get_local_name(root.tag)]
+    authority = _name_authority(header.sender, find_text([message], table["lines"]))
+    yield from _read_answer(message, table, authority)
 
 
-def _find_subject(message: Values) -> str:
-    """Find what a status is about: the house where one is named, else its waybill."""
-    consignment: Values = next(iter(message.get("consignments", ())), {})
-    houses = consignment.get("houses", [])
-    by_type: dict[str, str] = {}
-    for document in [each for level in (consignment, *houses) for each in level.get("documents", ())]:
-        if document.get("id"):
-            by_type.setdefault(document.get("type") or "", document["id"])
-    named = next((by_type[code] for code in WAYBILL_DOCUMENTS if code in by_type), consignment.get("number"))
-    house = by_type.get(HOUSE_DOCUMENT) or (houses[0].get("id") if houses else None)
-    if named is None and house is None:
-        named = next(iter(by_type.values()), None) or message.get("named")
-        if named is None:
-            raise MessageFault("no waybill", where="AssociatedReferenceDocument", expected="its number")
-    return _join_identifier(named, house)
+def read_ics2_response(content: bytes, context: MessageContext) -> Iterator[Parsed]:
+    """Read an answer of ICS2; a kind without a state is named and ignored."""
+    content = prepare_xml(content, context.notes)
+    kind, message = parse_xml_tree(content, context.notes)
+    for name, node in walk_nodes({kind.lower(): [message]}):  # inside its envelopes
+        if found := ICS2_ANSWER.fullmatch(name):
+            kind, message = f"IE{(found[1] or found[2]).upper()}", node
+            break
+    table = TABLE["ics2"]
+    if kind in TABLE["responses"]:
+        authority = parse_country(find_text([message], table["authority"])) or "EU"
+        own = {"source": f"ICS2 {kind}", "own_code": kind}
+        yield from _read_answer(message, table | own | TABLE["responses"][kind], authority)
+    elif kind == ENTRY_SUMMARY:
+        raise build_mapping_fault(kind)
+    else:
+        reasons: dict[str, str] = TABLE["ignored"]
+        reason = next((text for name, text in reasons.items() if kind.startswith(name)), "no state known")
+        yield Ignored(kind, reason)
+
+
+def _read_answer(message: Node, table: Mapping[str, Any], authority: str | None) -> Iterator[Parsed]:
+    """Read the state of each consignment that an answer names, from each part of it that gives one."""
+    states, source = table["states"], table["source"]
+    times = (parse_time(find_text([message], path)) for path in table["issued_at"])
+    issued_at = next(filter(None, times), None)
+    parts = [node for path in table["parts"] for node in find_nodes(message, path)]
+    for part in parts or [{}]:
+        levels = [message, part]
+        code, names = _find_code(levels, table), _list_subjects(levels, table)
+        if not (parts and names) and "otherwise" in table:
+            yield Ignored(source, table["otherwise"])
+            return
+        state: EventState | None = states.get((code or "").upper(), table.get("state"))
+        if not (code or state):
+            raise MessageFault("no status", where=table["code"])
+        if not names:
+            expected = "a transport document, a receptacle or an MRN"
+            raise MessageFault("an answer that names no consignment", expected=expected)
+        if state is None:
+            yield Ignored(source, f"its status {(code or '')[:10]!r} is not known")
+            continue
+        text = _read_text(levels, table)
+        if state == "assessment_complete" and text and REMOVED.search(text):
+            state = "resolved"
+        if state == "error":
+            code = _find_text(levels, table, "reason") or code
+        for name in names:
+            yield StateRow(name, authority, state, code, text, issued_at, source)
+
+
+def _read_text(levels: Sequence[Node], table: Mapping[str, Any]) -> str | None:
+    """Read what an answer says in words, else what it means."""
+    more = ((word, find_text(levels, path)) for word, path in table.get("more", {}).items())
+    lines = [*find_texts(levels, table["lines"]), *(f"{word} {text}" for word, text in more if text)]
+    return join_lines(*lines, separator="; ") or table.get("text")
+
+
+def _find_text(levels: Sequence[Node], table: Mapping[str, Any], name: str) -> str | None:
+    return find_text(levels, table[name]) if name in table else None
+
+
+def _find_code(levels: Sequence[Node], table: Mapping[str, Any]) -> str | None:
+    """Find the first code that has a state, else the first one."""
+    given = [text for text in find_texts(levels, table["code"]) if re.fullmatch(table["form"], text)]
+    known = (code for code in given if code.upper() in table["states"])
+    return next(known, next(iter(given), table.get("own_code")))
+
+
+def _list_subjects(levels: Sequence[Node], table: Mapping[str, Any]) -> list[str]:
+    """List the houses that an answer is about, else the receptacles, else the waybill, else what it refers to."""
+    waybill = _find_text(levels, table, "waybill")
+    nodes = find_values(levels, table["houses"]) if "houses" in table else []
+    if houses := list(filter(None, (find_text([node], table["number"]) for node in nodes))):
+        is_above = not table["of_post"] or parse_awb(waybill or "") is not None
+        return [_join_identifier(waybill if is_above else None, house) for house in houses]
+    receptacles = find_texts(levels, table["receptacles"]) if table["of_post"] else []
+    named = waybill or _find_text(levels, table, "reference")
+    if receptacles or not named:
+        return receptacles
+    return [format_awb_number(named) if table["of_post"] else _join_identifier(named, None)]
 
 
 def _join_identifier(waybill: str | None, house: str | None) -> str:
+    """Join the numbers of a waybill and of a house, which may stand behind that of the waybill."""
+    found = CAMIR_WAYBILL.match(waybill or "")
+    if waybill and found and house is None:
+        waybill, house = found[1], found[2] or waybill[found.end() :].lstrip("/_ ")
     number = None if waybill is None else read_waybill_number(waybill, Doubts())
-    own = None if house is None else clean_identifier(house, Doubts())
+    own = clean_identifier(house or "", Doubts())
     if not own or own == number:
         return number or "unknown"
     return f"{number}/{own}" if number and not own.startswith(f"{number}/") else own
@@ -80,27 +160,6 @@ def _name_authority(sender: str | None, text: str | None) -> str | None:
         if (sender or "").upper().startswith(name) or (text or "").upper().startswith(name):
             return name
     return sender
-
-
-def read_response(content: bytes, context: MessageContext) -> Iterator[Parsed]:
-    """Read an XFNM: an acknowledgement, or the errors of a message that was sent."""
-    _, message, header = read_message("response", content, context)
-    business = message.get("business", [])
-    subject = business[0].get("id") if business else None
-    conditions = [each for level in (message, *business) for each in level.get("conditions", ())]
-    if subject is None or not conditions:
-        yield Ignored("XFNM", "an answer without a waybill or a status")
-        return
-    name = clean_identifier(subject, Doubts())
-    if found := CAMIR_WAYBILL.match(subject):
-        name = _join_identifier(found[1], found[2] or subject[found.end() :].lstrip("/_ ") or None)
-    authority = _name_authority(header.sender, None)
-    for each in conditions:
-        condition, reason = each.get("code"), each.get("reason")
-        failed = (condition or "").lower() in ("error", "rejected", "rejection", "failure")
-        state: EventState = "error" if failed else "received"
-        code, text = reason if failed else condition, each.get("text") or reason
-        yield StateRow(name, authority, state, code, text, header.issued_at, "XFNM")
 
 
 def read_camir_status(content: bytes, context: MessageContext) -> Iterator[Parsed]:
@@ -115,7 +174,7 @@ def read_camir_status(content: bytes, context: MessageContext) -> Iterator[Parse
             continue
         waybill = CAMIR_WAYBILL.match(line)
         if waybill:
-            subject = _join_identifier(waybill[1], None if waybill[2] == MASTER_SUFFIX else waybill[2])
+            subject = _join_identifier(waybill[1], "" if waybill[2] == MASTER_SUFFIX else waybill[2])
             line = line[waybill.end() :]
         if status := CAMIR_STATUS.match(line.strip()):
             found_any = True
@@ -131,7 +190,7 @@ def _build_camir_state(
     text = " ".join(rest.split()) or None
     state: EventState | None = "error" if segment == "ERR" else CAMIR_STATES.get(code)
     if state is None:
-        return Ignored(kind, f"its status {code[:10]!r} is not known")
+        return Ignored(kind, f"its status {(code or '')[:10]!r} is not known")
     if subject is None:
         return Ignored(kind, "an answer that names no waybill")
     issued_at = None

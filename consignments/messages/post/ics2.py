@@ -1,4 +1,4 @@
-"""The EU Import Control System 2 (release 3): house data sets of post, express and air cargo, and the answers of customs to them.
+"""The EU Import Control System 2 (release 3): house data sets of post, express and air cargo.
 
 Elements are found by their names in any case and namespace, in any envelope; `ics2.toml` has their paths and codes. A data set of
 99,999 items is read as a stream: what stands outside the items is read first, then one item at a time. A data set without houses
@@ -9,19 +9,17 @@ import re
 from collections.abc import Iterator
 from datetime import datetime
 
-from consignments.countries import parse_country
 from consignments.errors import MessageFault
-from consignments.identifiers import format_awb_number, parse_awb
+from consignments.identifiers import format_awb_number
 from consignments.messages import parsed
 from consignments.messages.air.waybills import identify_by_content
 from consignments.messages.configuration import load_codes, load_table
 from consignments.messages.content import values
-from consignments.messages.content.paths import find_nodes, find_text, find_texts, list_texts, read_columns
+from consignments.messages.content.paths import find_nodes, find_text, find_texts, read_columns
 from consignments.messages.content.trees import (
     Node,
     decode_head,
     find_tag,
-    parse_xml_tree,
     prepare_xml,
     read_frame,
     stream_records,
@@ -33,8 +31,6 @@ from consignments.messages.post.mapped import build_receptacle_fields
 KIND = re.compile(r"<(?:[\w.\-]+:)?(?:[A-Za-z]{1,3}_)?(IE3[A-Z]?\d{2})(?=[\s/>])")
 CIRCUMSTANCE = re.compile(r"specificCircumstanceIndicator\s*>\s*(?:<[^>]*>\s*)?(F\d{2})\s*<", re.IGNORECASE)
 DATA_SET = re.compile(r"(?:[a-z]{1,3}_)?ie3[af]\d{2}")
-ANSWER = re.compile(r"ie(3[nqr]\d{2})|(?:ie|cc)(351|315|328|316)[a-z]?")
-INTERVENTION_CODE = re.compile(r"[A-Z]\d{3}", re.ASCII)
 UN_LOCODE = re.compile(r"[A-Za-z]{2}[A-Za-z0-9]{3}")
 HOUSE_TAGS = ("consignmentHouseLevel", "houseConsignment")
 HOUSE_NAMES = tuple(map(str.lower, HOUSE_TAGS))
@@ -252,80 +248,3 @@ def _read_item(node: Node, doubts: Doubts) -> Fields:
         "hs_code": heading + (detail or "") if heading else None,
         "nature": _decode("natures", item["nature"]),
     }
-
-
-def read_ics2_response(content: bytes, context: parsed.MessageContext) -> Iterator[parsed.Parsed]:
-    """Read an answer; a kind without a state is named and ignored."""
-    content = prepare_xml(content, context.notes)
-    kind, message = parse_xml_tree(content, context.notes)
-    for name, node in walk_nodes({kind.lower(): [message]}):  # inside its envelopes
-        if found := ANSWER.fullmatch(name):
-            kind, message = f"IE{(found[1] or found[2]).upper()}", node
-            break
-    if kind in TABLE["responses"]:
-        yield from _read_intervention(message) if kind == "IE351" else _read_events(kind, message)
-    elif kind in TABLE["goods"]:
-        raise parsed.build_mapping_fault(kind)
-    else:
-        reasons: dict[str, str] = TABLE["ignored"]
-        reason = next((text for name, text in reasons.items() if kind.startswith(name)), "no state known")
-        yield parsed.Ignored(kind, reason)
-
-
-def _read_events(kind: str, message: Node) -> Iterator[parsed.StateRow]:
-    """Read an event for each consignment that an answer names; without any, for its own reference."""
-    paths, meaning, issued_at = TABLE["answer"], TABLE["responses"][kind], _read_issue_time(message)
-    authority = parse_country(find_text([message], paths["authority"])) or "EU"
-    for detail in [node for name in TABLE["details"] for node in find_nodes(message, name)] or [{}]:
-        code, about, reference = (find_text([detail], paths[name]) for name in ("code", "about", "reference"))
-        lines = [
-            *find_texts([detail], paths["text"]),
-            about and f"at {about}",
-            reference and f"reference {reference}",
-        ]
-        text = values.join_lines(*lines, separator="; ") or meaning["text"]
-        state: parsed.EventState = TABLE["requests"].get((code or "").upper(), meaning["state"])
-        for identifier in _list_identifiers(message, detail):
-            yield parsed.StateRow(identifier, authority, state, code or kind, text, issued_at, f"ICS2 {kind}")
-
-
-def _list_identifiers(message: Node, detail: Node) -> list[str]:
-    """List the houses, else the receptacles, else the master that an answer is about."""
-    paths: dict[str, str] = TABLE["answer"]
-    number = find_text([detail], paths["master"]) or find_text([message], paths["any_master"])
-    master = format_awb_number(number) if number else None
-    nodes = [node for name in TABLE["houses"] for node in find_nodes(detail, name)]
-    houses = [text for node in nodes if (text := find_text([node], paths["number"]))]
-    if not houses and (house := find_text([message], paths["house"])):
-        houses = [format_awb_number(house)]
-    if houses:  # in air cargo under their master, as their declarations
-        leads = f"{master}/" if master and parse_awb(master) else ""
-        return [house if "/" in house else leads + house for house in houses]
-    found = find_texts([detail], paths["receptacle"])
-    found = found or ([master] if master else find_texts([message], paths["own"])[:1])
-    if not found:
-        raise _build_missing_fault("an answer that names no consignment")
-    return found
-
-
-def _read_intervention(message: Node) -> Iterator[parsed.StateRow]:
-    meaning = TABLE["responses"]["IE351"]
-    given = [text for text in find_texts([message], "//*") if INTERVENTION_CODE.fullmatch(text)]
-    code = next((text for text in given if text in meaning["codes"]), next(iter(given), None))
-    identifier = _find_first(message, meaning["identifiers"])
-    if identifier is None:
-        raise _build_missing_fault("an intervention without a reference")
-    state: parsed.EventState = meaning["state"] if code in meaning["codes"] else "request_for_screening"
-    issued_at = _read_issue_time(message) or values.parse_time(_find_first(message, meaning["times"]))
-    yield parsed.StateRow(identifier, "EU", state, code, meaning["text"], issued_at, "ICS IE351")
-
-
-def _find_first(message: Node, beginnings: list[str]) -> str | None:
-    """Find the text of the first element whose name begins with the first of several beginnings that has any."""
-    names = [(name, texts) for _, node in walk_nodes(message) for name, texts in node.items()]
-    found = (list_texts(texts) for each in beginnings for name, texts in names if name.startswith(each))
-    return next((text for texts in found for text in texts), None)
-
-
-def _build_missing_fault(what: str) -> MessageFault:
-    return MessageFault(what, expected="a transport document, a receptacle or an MRN")
