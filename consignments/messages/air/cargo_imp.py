@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from consignments.errors import MessageFault
 from consignments.messages.air import waybills
-from consignments.messages.air.waybills import CustomsNote
+from consignments.messages.air.waybills import CustomsNote, Journey
 from consignments.messages.content import values
 from consignments.messages.content.trees import UTF_16_MARKS
 from consignments.messages.content.values import Doubts, Fields
@@ -299,9 +299,9 @@ def read_fwb(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     routes = [part.strip() for part in list_parts(segments, "RTG") if len(part.strip()) >= 3]
     flights = [(flight, None) for flight in list_parts(segments, "FLT")[::2]]
     airlines = [(None, route[3:5].strip()) for route in routes]
-    places = [line.origin, *(route[:3] for route in routes), line.destination]
-    journey = waybills.build_journey(fields, places, [*flights, *airlines])
-    yield waybills.finish_waybill(waybill, _read_notes(segments), journey, line.number)
+    stops = [route[:3] for route in routes]
+    journey = Journey(line.origin, line.destination, stops, [*flights, *airlines])
+    yield waybills.finish_waybill(waybill, journey, _read_notes(segments), line.number)
 
 
 def _read_parties(segments: Sequence[Segment], doubts: Doubts) -> Fields:
@@ -432,8 +432,9 @@ def _read_house(segments: Sequence[Segment], master: WaybillLine, house: Declara
         items = [{"hs_code": code} for code in codes] if len(codes) > 1 else None
         fields |= {"hs_code": codes[0], "items": items}
     fields |= _read_declared_values(others, doubts)
-    journey = waybills.build_journey(fields, (ends[0], master.origin, master.destination, ends[1]))
-    waybills.finish_waybill(house, _read_notes(others), journey, number, master.number)
+    stops = (master.origin, master.destination)
+    journey = Journey(ends[0] or stops[0], ends[1] or stops[1], stops)
+    waybills.finish_waybill(house, journey, _read_notes(others), number, master.number)
     return house
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from consignments.errors import MessageFault
 from consignments.messages.air import waybills
-from consignments.messages.air.waybills import CustomsNote, Money
+from consignments.messages.air.waybills import CustomsNote, Journey, Money
 from consignments.messages.configuration import load_codes, load_table
 from consignments.messages.content.values import (
     Doubts,
@@ -108,9 +108,9 @@ def _read_house(
     if not any(freight):
         freight = [_read_money(house, "freight_by_weight", waybill.doubts)]
     _read_body(waybill, house, house.get("items", ()), freight)
-    journey = _read_journey(waybill.fields, house, flights, master)
+    journey = _read_journey(house, flights, master)
     master_number = None if named is None else waybills.read_waybill_number(named or None, waybill.doubts)
-    waybills.finish_waybill(waybill, _read_notes(house), journey, number, master_number)
+    waybills.finish_waybill(waybill, journey, _read_notes(house), number, master_number)
     return waybill
 
 
@@ -126,8 +126,8 @@ def read_air_waybill(content: bytes, context: MessageContext) -> Iterator[Parsed
     sums = [each for rating in given.get("totals", ()) for each in rating.get("sums", ())]
     _read_body(waybill, given, lines, [_read_money(each, "freight", waybill.doubts) for each in sums])
     waybill.level = _find_level(message, header.type_code, waybill, context)
-    journey = _read_journey(waybill.fields, given, _read_flights(given), {})
-    yield waybills.finish_waybill(waybill, _read_notes(given), journey, number)
+    journey = _read_journey(given, _read_flights(given), {})
+    yield waybills.finish_waybill(waybill, journey, _read_notes(given), number)
 
 
 def _find_level(message: Values, code: str | None, waybill: Declaration, context: MessageContext) -> Level:
@@ -253,12 +253,12 @@ def _read_money(values: Values, name: str, doubts: Doubts, field: str = "postage
     return None if amount is None else Money(amount, currency or None)
 
 
-def _read_journey(fields: Fields, own: Values, flights: Sequence[Values], outer: Values) -> Fields:
-    """Read route, countries and airline of a waybill inside of another."""
+def _read_journey(own: Values, flights: Sequence[Values], outer: Values) -> Journey:
+    """Read the places and flights of a waybill inside of another."""
     stops = [flight.get(end) for flight in flights for end in ("departure", "arrival")]
     begin, end = ([given.get(name) for given in (own, outer)] for name in ("origin", "destination"))
-    airlines = ((flight.get("flight"), flight.get("airline")) for flight in flights)
-    return waybills.build_journey(fields, [*begin, *stops, *reversed(end)], airlines)
+    airlines = [(flight.get("flight"), flight.get("airline")) for flight in flights]
+    return Journey(begin[0] or begin[1], end[0] or end[1], [begin[1], *stops, end[1]], airlines)
 
 
 def _read_flights(given: Values) -> list[Values]:

@@ -78,18 +78,26 @@ def splice_stops(house: Sequence[str], master: Sequence[str]) -> Sequence[str]:
     return [*house[:start], *master, *house[end + 1 :]] if start <= end else house
 
 
-def build_journey(
-    fields: Fields, places: Iterable[str | None], flights: Iterable[tuple[str | None, str | None]] = ()
-) -> Fields:
+class Journey(NamedTuple):
+    """The places of a waybill, as codes of airports, and its flights: the number of each, and the name of its airline if it has one."""
+
+    origin: str | None = None
+    destination: str | None = None
+    stops: Sequence[str | None] = ()
+    flights: Iterable[tuple[str | None, str | None]] = ()
+
+
+def read_journey(journey: Journey, fields: Fields) -> Fields:
     """Return the route of a waybill through places in order, its two countries, and the airline of the first flight.
 
-    The countries are those of the airports, else those of the parties. The characters that lead the number of a flight name the
-    airline, else the name given with it.
+    The countries are those of the airports, else those of the parties; one place is not both ends. The characters that lead the number
+    of a flight name the airline, else the name given with it.
     """
-    codes = filter(None, ((place or "").upper() for place in places))
-    route = [code for code, _ in groupby(codes)]
-    first, last = (route[0], route[-1]) if route else ("", "")
-    numbers = ((FLIGHT_FORM.match(number or ""), name) for number, name in flights)
+    ends = ((journey.origin or "").upper(), (journey.destination or "").upper())
+    stops = ((place or "").upper() for place in journey.stops)
+    route = [code for code, _ in groupby(filter(None, (ends[0], *stops, ends[1])))]
+    first, last = (route[0], route[-1]) if len(route) > 1 else ends
+    numbers = ((FLIGHT_FORM.match(number or ""), name) for number, name in journey.flights)
     return {
         "route": ">".join(route) or None,
         "departure_country": find_airport_country(first) or fields.get("sender_country"),
@@ -203,21 +211,22 @@ NOTES_FIRST = ("account_id", "payment")
 
 def finish_waybill(
     waybill: Declaration,
+    journey: Journey,
     notes: Sequence[CustomsNote],
-    journey: Fields,
     number: str | None,
     master: str | None = None,
 ) -> Declaration | MasterDetails:
-    """Complete a waybill by its customs notes, journey and number; return a house or direct waybill, and the details of a master.
+    """Complete a waybill by its journey, customs notes and number; return a house or direct waybill, and the details of a master.
 
-    What the notes say comes after all that the waybill says itself. The identifier of a house is the number of its master, a
+    What journey and notes say comes after all that the waybill says itself. The identifier of a house is the number of its master, a
     slash and its own number. Without a number an identifier is a hash of the content.
     """
-    doubts = waybill.doubts
+    doubts, own = waybill.doubts, waybill.fields
     decoded, waybill.extras = decode_notes(notes, doubts)
-    given = waybill.fields | journey | {"master_id": master}
+    given = read_journey(journey, own) | {name: value for name, value in own.items() if value is not None}
     given |= {name: value for name, value in decoded.items() if name in NOTES_FIRST or not given.get(name)}
     given["account_id"] = given.get("account_id") or waybill.extras.get("account_name")
+    given["master_id"] = master or given.get("master_id")
     fields = {name: value for name, value in given.items() if value is not None}
     if waybill.level == "house":
         number = clean_identifier(number or "", doubts)
@@ -226,7 +235,7 @@ def finish_waybill(
         elif master:
             number = clean_identifier(f"{master}/{number}", doubts)
     fields["consignment_id"] = number or identify_by_content(fields)
-    waybill.fields = fields | {"channel": "air_cargo"}
+    waybill.fields = {"channel": "air_cargo", **fields}
     if waybill.level == "direct" and looks_consolidated(fields.get("description")):
         doubts.add("consolidation_undeclared")
     if waybill.level != "master":

@@ -12,7 +12,7 @@ from datetime import datetime
 from consignments.errors import MessageFault
 from consignments.identifiers import format_awb_number
 from consignments.messages import parsed
-from consignments.messages.air.waybills import identify_by_content
+from consignments.messages.air.waybills import Journey, finish_waybill
 from consignments.messages.configuration import load_codes, load_table
 from consignments.messages.content import values
 from consignments.messages.content.paths import find_nodes, find_text, find_texts, read_columns
@@ -158,16 +158,14 @@ class _DataSet:
         values.add_goods(fields, items, fields.pop("postage_currency"), doubts)
         fields["items"] = [{name: item[name] for name in values.ITEM_COLUMNS} for item in items] or None
         fields |= _read_parties(part, self.message, doubts)
-        _add_journey(fields, levels, doubts)
+        journey = _read_journey(fields, levels, doubts)
         number = self.master_number if level == "direct" else _read_number(part, "house")
-        if level == "direct":
+        master = self.master_number if level == "house" and self.channel != "postal" else None
+        if level == "direct" or self.channel != "postal":
             fields["master_id"] = None
-        elif self.channel != "postal":
-            fields["master_id"] = self.master_number
-            number = f"{self.master_number}/{number}" if number and self.master_number else number
-        known = {name: value for name, value in fields.items() if value is not None}
-        known = {"consignment_id": identify_by_content(known) if number is None else number, **known}
-        return parsed.Declaration(known, self.issued_at, level, self.purpose, doubts)
+        declaration = parsed.Declaration(fields, self.issued_at, level, self.purpose, doubts)
+        finish_waybill(declaration, journey, (), number, master)
+        return declaration
 
     def read_masters(self) -> Iterator[parsed.Parsed]:
         """Read a message without houses: its receptacles, or the goods of a direct waybill."""
@@ -221,20 +219,21 @@ def _read_parties(house: Node, message: Node, doubts: Doubts) -> Fields:
     return fields
 
 
-def _add_journey(fields: Fields, levels: list[Node], doubts: Doubts) -> None:
-    """Add route and countries, from UN/LOCODEs: their last three letters are the airport's code in air transport."""
+def _read_journey(fields: Fields, levels: list[Node], doubts: Doubts) -> Journey:
+    """Read the ends of the journey, UN/LOCODEs whose last three letters are the airport's code in air transport, and its countries."""
     ends: list[str | None] = []
     for name in ("loading", "unloading"):
         texts = (find_text([node], TABLE["places"][name]) for node in reversed(levels))
         ends.append(next((text.upper() for text in texts if text and UN_LOCODE.fullmatch(text)), None))
-    fields["route"] = ">".join(dict.fromkeys(end[2:] for end in ends if end)) or None
-    departure, destination = (end and end[:2] for end in ends)
+    (origin, departure), (destination, arrival) = ((end and end[2:], end and end[:2]) for end in ends)
     if departure is None:
         named = find_text(levels[:1], TABLE["places"]["countries"])
         departure = values.read_country(named, "departure_country", doubts)
-    fields["departure_country"] = departure or fields["sender_country"]
-    destination, state = destination or fields["consignee_country"], fields.pop("member_state")
-    fields["destination_country"] = destination or values.read_country(state, "destination_country", doubts)
+    state = fields.pop("member_state")
+    arrival = arrival or fields["consignee_country"]
+    arrival = arrival or values.read_country(state, "destination_country", doubts)
+    fields |= {"departure_country": departure, "destination_country": arrival}
+    return Journey(origin, destination)
 
 
 def _read_item(node: Node, doubts: Doubts) -> Fields:
