@@ -88,12 +88,11 @@ class PartFolder:
     def _continue(self, inputs: Mapping[str, str]) -> None:
         """Read the finished parts of an interrupted run, and remove what it left unfinished."""
         if any(self.work.glob("*.parquet")):
-            self.manifest = Manifest.read(self.work)
             what = "an interrupted run with other inputs wrote parts of this table"
             todo = "repeat that command to finish it, or remove this folder"
-            self.manifest.refuse_other_inputs(inputs, what, self.work, todo)
+            self.manifest = Manifest.read(self.work, inputs, what, todo)
         kept = {part.name for part in self.manifest.parts}
-        for left_over in self.work.glob("*.parquet*"):
+        for left_over in self.work.glob("*.par*"):
             if left_over.name not in kept:
                 left_over.unlink()
         self.manifest.check_files(self.work, [])
@@ -146,8 +145,7 @@ def _read_finished(out: Path, inputs: Mapping[str, str]) -> Manifest:
             where=str(out),
             todo="choose another --out, or remove it",
         )
-    manifest = Manifest.read(out)
     what, todo = "this folder holds a table with other inputs", "choose another --out, or remove the folder"
-    manifest.refuse_other_inputs(inputs, what, out, todo)
+    manifest = Manifest.read(out, inputs, what, todo)
     manifest.check_files(out, [file.name for file in out.glob("*.parquet")])
     return manifest

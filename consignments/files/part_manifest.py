@@ -7,16 +7,15 @@ import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Literal, Self, TypeVar
 
 import msgspec
 
 from consignments.errors import BadInput, FileFault, explain_failure, name_file
 from consignments.files.file_listing import list_table_files
-from consignments.files.whole_files import flush_folder, write_file
+from consignments.files.whole_files import draft_file
 
 MANIFEST_NAME = "_manifest.json"
-MANIFEST_FORMAT = 1
 MAX_MANIFEST_BYTES = 1 << 26
 T = TypeVar("T")
 
@@ -44,7 +43,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     columns: tuple[ColumnEntry, ...] = ()
     parts: tuple[PartEntry, ...] = ()
     complete: bool = False
-    format: int = MANIFEST_FORMAT
+    format: Literal[1] = 1
 
     @property
     def rows(self) -> int:
@@ -52,32 +51,21 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return sum(part.rows for part in self.parts)
 
     @classmethod
-    def read(cls, folder: Path) -> Self:
-        """Read the manifest of a folder."""
-        path = folder / MANIFEST_NAME
-        todo = "remove the folder and write the table again"
-        manifest = read_manifest(path, cls, "the manifest of the table", todo)
-        if manifest.format != MANIFEST_FORMAT:
-            raise FileFault(
-                "the manifest has another format",
-                where=str(path),
-                got=f"format {manifest.format}",
-                expected=f"format {MANIFEST_FORMAT}",
-                todo="write the table again with this version of npsrisk",
-            )
+    def read(
+        cls, folder: Path, inputs: Mapping[str, str] | None = None, what: str = "", todo: str = ""
+    ) -> Self:
+        """Read the manifest of a folder; raise `BadInput` if inputs are given and the table was computed from other ones."""
+        again = "remove the folder and write the table again"
+        manifest = read_manifest(folder / MANIFEST_NAME, cls, "the manifest of the table", again)
+        differing = [] if inputs is None else list_differences(manifest.inputs, inputs)
+        if differing:
+            raise BadInput(what, where=str(folder), got=f"other {', '.join(differing)}", todo=todo)
         return manifest
 
-    def refuse_other_inputs(self, inputs: Mapping[str, str], what: str, where: Path, todo: str) -> None:
-        """Raise `BadInput` if the table was computed from other inputs."""
-        if differing := list_differences(self.inputs, inputs):
-            raise BadInput(what, where=str(where), got=f"other {', '.join(differing)}", todo=todo)
-
     def write(self, folder: Path) -> None:
-        """Write the manifest into a folder, atomically and flushed to disk."""
-        draft = folder / f".{MANIFEST_NAME}"
-        write_file(draft, msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n")
-        draft.replace(folder / MANIFEST_NAME)
-        flush_folder(folder)
+        """Write the manifest into a folder, at once and flushed to disk."""
+        with draft_file(folder / MANIFEST_NAME) as draft:
+            draft.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n")
 
     def check_files(self, folder: Path, names: Iterable[str]) -> None:
         """Check that a folder holds exactly the parts of the manifest, unchanged."""

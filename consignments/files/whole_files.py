@@ -47,20 +47,12 @@ def draft_file(path: Path, todo: str = "") -> Iterator[Path]:
     try:
         yield part
         with explain_failure("cannot be written", path, todo):
-            with part.open("rb") as file:
-                flush_file(file)
+            flush_folder(part)
             part.replace(path)
             flush_folder(path.absolute().parent)
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
-
-
-def write_file(path: Path, data: bytes) -> None:
-    """Write a file and flush it to disk."""
-    with path.open("wb") as file:
-        file.write(data)
-        flush_file(file)
 
 
 def flush_file(file: BinaryIO) -> None:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from consignments.errors import BadInput, FileFault, explain_failure
 from consignments.files.folders import lock_folder
 from consignments.files.part_manifest import check_file, compute_sha256, list_differences, read_manifest
-from consignments.files.whole_files import PRIVATE_FOLDER_MODE, flush_file, flush_folder, write_file
+from consignments.files.whole_files import PRIVATE_FOLDER_MODE, draft_file, flush_file, flush_folder
 from features.history import kept_state
 from features.history.kept_table import build_state, join_parts, lay_parts
 from features.history.kernels import FOUNDED, SIDE_COUNT, HistoryArrays
@@ -197,8 +197,8 @@ class StateDraft:
             files = dict(zip(paths, entries, strict=True))
             manifest = StateManifest(state.header, self.inputs, segments, files)
             content = msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
-            write_file(self._work / MANIFEST_NAME, content)
-            flush_folder(self._work)
+            with draft_file(self._work / MANIFEST_NAME) as draft:
+                draft.write_bytes(content)
             self._work.rename(self._states.folder / self._name)
             flush_folder(self._states.folder)
             for old in self._states.list_states()[:-KEPT_STATES]:
