@@ -21,7 +21,7 @@ from consignments.tables import build_frame
 
 if TYPE_CHECKING:
     from consignments.messages.entries import Version
-    from consignments.messages.spool import BatchResult
+    from consignments.messages.spool import Finding
 
 SAMPLE, HOUSE = HOME / "docs" / "samples" / "xfzb_house.xml", b"WHX26030917"
 PADDED_BYTES = 7_000
@@ -70,17 +70,17 @@ def measure(work: Callable[[], object]) -> float:
     return min(seconds)
 
 
-def read_all(messages: Sequence[RawMessage]) -> "list[BatchResult]":
+def read_all(messages: Sequence[RawMessage]) -> "list[list[Finding]]":
     """Read messages into entries."""
     starts = range(0, len(messages), BATCH)
     return [parse_messages(messages[start : start + BATCH], ReadOptions()) for start in starts]
 
 
-def link_all(results: "Sequence[BatchResult]") -> "list[Version]":
+def link_all(results: "Sequence[list[Finding]]") -> "list[Version]":
     """Make rows of entries."""
     spool = Spool(None)
     for result in results:
-        spool.add_result(result)
+        spool.add(result)
     link_entries(spool)
     rows = list(spool.rows.values())
     spool.remove()

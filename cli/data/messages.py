@@ -17,7 +17,7 @@ from consignments.messages.post.drafting import draft_mapping
 from consignments.messages.post.mapping import load_mapping, load_mappings
 from consignments.offices import OfficeTable, complete_office
 
-READING_VERSION = "6"
+READING_VERSION = "7"
 """Version of the temporary file: a run continues only with a file of the same version."""
 
 
@@ -60,7 +60,7 @@ def read(
     from consignments.files.table_writers import refuse_unwritable, write_chunks, write_table
     from consignments.messages.reading import ReadOptions, fill_spool, link_entries
     from consignments.messages.reports import build_table, start_report
-    from consignments.messages.spool import Spool
+    from consignments.messages.spool import Spool, Topic
     from consignments.tables import build_frame
     from consignments.validation import write_rejects
 
@@ -80,14 +80,13 @@ def read(
     linker, states = link_entries(spool, progress)
     report = start_report(spool, linker, states)
     if rejects is not None:
-        write_rejects(spool.read_rejects(), rejects)
+        write_rejects(spool.read(Topic.REJECT), rejects)
     something = bool(len(spool.rows) or report.states or report.ignored or report.repeats)
     if report.rejected and (strict or not something):
         what = "invalid messages with --strict" if something else "no valid message"
-        first = next(spool.read_rejects())
-        given = sum(sum(batch.messages.values()) for batch in spool.read_batches())
+        first = next(spool.read(Topic.REJECT))
         more = f", and {report.rejected - 1:,} more" if report.rejected > 1 else ""
-        got = f"{report.rejected:,} of {given:,} messages rejected ({first.place}: {first.reason}{more})"
+        got = f"{report.rejected:,} of {spool.count(Topic.MESSAGE):,} messages rejected ({first.place}: {first.reason}{more})"
         see = "add --rejects FILE to see" if rejects is None else f"see {rejects} for"
         spool.remove()
         raise FileFault(what, got=got, todo=f"{see} each message and its reason")

@@ -57,25 +57,22 @@ class MasterEntry(msgspec.Struct, array_like=True):
 _encode_content = msgspec.msgpack.Encoder().encode
 
 
-def build_declaration(declaration: Declaration, received_at: datetime) -> Version:
+def build_declaration(declaration: Declaration, received_at: datetime, issued_at: datetime | None) -> Version:
     """Make a record of a declaration, whatever it holds."""
     doubts = Doubts(declaration.doubts)
     fields = limit_fields(declaration.fields, doubts)
     fields["channel"] = "postal" if fields.get("channel") == "postal" else "air_cargo"
+    fields |= {"received_at": received_at, "issued_at": issued_at}
     extras = {
         name: str(value)[:MAX_EXTRA_CHARACTERS]
         for name, value in declaration.extras.items()
         if name in EXTRA_COLUMNS and value
     }
-    return _build_version(declaration, fields, extras, doubts, received_at)
+    return _build_version(declaration, fields, extras, doubts)
 
 
 def _build_version(
-    declaration: Declaration,
-    fields: dict[str, Any],
-    extras: dict[str, str],
-    doubts: Doubts,
-    received_at: datetime | None,
+    declaration: Declaration, fields: dict[str, Any], extras: dict[str, str], doubts: Doubts
 ) -> Version:
     """Make a record of values that it accepts."""
     doubts |= find_doubts(fields, declaration.level)
@@ -83,8 +80,6 @@ def _build_version(
     record = Consignment(
         **fields,
         items=None if not items else tuple(Item(**item) for item in items),
-        received_at=received_at,
-        issued_at=declaration.issued_at,
         level=declaration.level if fields["channel"] == "air_cargo" else None,
         quality=sort_codes(doubts) or None,
     )
@@ -106,10 +101,11 @@ def merge_versions(earlier: Version, later: Version) -> Version:
     fields = _list_given(earlier.record) | _list_given(record)
     if fields.get("items"):
         fields["items"] = [structs.asdict(item) for item in fields["items"]]
-    merged = Declaration(issued_at=record.issued_at, level=record.level or "house", purpose=later.purpose)
+    fields |= {"received_at": record.received_at, "issued_at": record.issued_at}
+    merged = Declaration(level=record.level or "house", purpose=later.purpose)
     doubts = Doubts(code for code in record.quality or () if code not in DERIVED_CODES)
     doubts.warnings |= dict.fromkeys(later.warnings)
-    return _build_version(merged, fields, earlier.extras | later.extras, doubts, record.received_at)
+    return _build_version(merged, fields, earlier.extras | later.extras, doubts)
 
 
 def _list_given(record: Consignment) -> dict[str, Any]:
@@ -118,15 +114,15 @@ def _list_given(record: Consignment) -> dict[str, Any]:
     return {name: value for name, value in values if name not in SET_LATER and value is not None}
 
 
-def build_master(details: MasterDetails, received_at: datetime) -> MasterEntry:
+def build_master(details: MasterDetails, received_at: datetime, issued_at: datetime | None) -> MasterEntry:
     """Make an entry of a master."""
     fields, own = limit_fields(details.fields, Doubts()), details.declaration
     return MasterEntry(
         clean_identifier(details.number, Doubts()),
         {name: value for name, value in fields.items() if isinstance(value, str)},
         received_at,
-        details.issued_at,
-        None if own is None else build_declaration(own, received_at),
+        issued_at,
+        None if own is None else build_declaration(own, received_at, issued_at),
         details.members,
     )
 

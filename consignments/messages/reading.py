@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import TypeVar
 
 from msgspec import structs
 
@@ -45,7 +44,7 @@ from consignments.messages.sources import (
     read_file,
     read_parts,
 )
-from consignments.messages.spool import BatchResult, Spool
+from consignments.messages.spool import Entry, Finding, Spool, Topic, pack
 from consignments.workers import WorkerPool, pause_garbage_collection
 
 Progress = Callable[[str, int, int], None]
@@ -76,18 +75,14 @@ class ReadOptions:
     is_live: bool = False
 
 
-Content = Declaration | MasterDetails | StateRow
-ContentT = TypeVar("ContentT", bound=Content)
-
-
 @dataclass
 class _Source:
-    """One message or linked document, from whose parts come entries, counts and rejects; it `is_read` once it gave a part."""
+    """One message or linked document, from whose parts findings come; it `is_read` once it gave a part."""
 
     name: str
     came_at: datetime | None
     options: ReadOptions
-    result: BatchResult
+    findings: list[Finding]
     is_read: bool = False
     identifiers: Counter[str] = field(default_factory=Counter)
 
@@ -98,7 +93,7 @@ class _Source:
         """Add what a part of the message gave; one of which no entry can be made becomes a reject."""
         self.is_read = True
         if isinstance(found, Ignored):
-            self.result.counts["ignored", f"{found.kind}: {found.reason}"] += 1
+            self.count(Topic.IGNORED, f"{found.kind}: {found.reason}")
         elif isinstance(found, MessageFault):
             self.reject(found)
         else:
@@ -107,31 +102,36 @@ class _Source:
             except Exception as error:
                 self.reject(error)
 
+    def count(self, topic: Topic, text: str) -> None:
+        """Count a text of a topic."""
+        self.findings.append((topic, 0, text))
+
     def reject(self, error: Exception, identifier: str = "") -> None:
         """Reject the message or a part of it, by a fault of it or by a failure of its reader without any of its content."""
         reason = f"the reader failed on it ({type(error).__name__}); report it with the message"
         if isinstance(error, MessageFault):
             reason = str(error)[:MAX_REPORTED_REASON]
-        self.result.rejects.append(Reject(self.name, identifier, "", reason))
+        self.findings.append(pack(Reject(self.name, identifier, "", reason)))
 
-    def _add_entry(self, content: Content) -> None:
-        if content.issued_at is not None and content.issued_at > self.now + FUTURE_TOLERANCE:
-            self.result.counts["note", IN_FUTURE.text] += 1
-            content = _leave_out_issue_time(content)
+    def _add_entry(self, content: Declaration | MasterDetails | StateRow) -> None:
+        options, issued_at = self.options, content.issued_at
+        if issued_at is not None and issued_at > self.now + FUTURE_TOLERANCE:
+            issued_at = None
+            self.count(Topic.NOTE, IN_FUTURE.text)
             if isinstance(content, Declaration):
                 content.doubts.warnings[IN_FUTURE] = None
-        received_at = self.options.received_at or content.issued_at or self.came_at or self.now
+        received_at = options.received_at or issued_at or self.came_at or self.now
+        is_ahead = options.is_live and issued_at is not None and issued_at > received_at
+        entry: Entry
         if isinstance(content, StateRow):
-            self.result.add_entry(content, received_at)
-            return
-        if self.options.is_live and content.issued_at is not None and content.issued_at > received_at:
+            entry = structs.replace(content, issued_at=issued_at)
+        elif isinstance(content, MasterDetails):
             # A wrong clock of the sender would make later versions look late.
-            content = _leave_out_issue_time(content)
-        if isinstance(content, MasterDetails):
-            self.result.add_entry(build_master(content, received_at), received_at)
+            entry = build_master(content, received_at, None if is_ahead else issued_at)
         else:
-            entry = build_declaration(content, received_at)
-            self.result.add_entry(self._flag_repeated(entry), received_at)
+            entry = build_declaration(content, received_at, None if is_ahead else issued_at)
+            entry = self._flag_repeated(entry)
+        self.findings.append(pack(entry, received_at))
 
     def _flag_repeated(self, entry: Version) -> Version:
         """Flag an identifier that stands in its message again; declarations that have none stay apart."""
@@ -148,35 +148,31 @@ class _Source:
         return structs.replace(entry, record=structs.replace(entry.record, quality=codes))
 
 
-def _leave_out_issue_time(content: ContentT) -> ContentT:
-    if isinstance(content, MasterDetails) and content.declaration is not None:
-        content.declaration.issued_at = None
-    return structs.replace(content, issued_at=None)
-
-
-def parse_messages(messages: Iterable[RawMessage], options: ReadOptions) -> BatchResult:
-    """Read messages into packed entries; a fault of a message becomes a reject, and what came before stays."""
-    result = BatchResult()
+def parse_messages(messages: Iterable[RawMessage], options: ReadOptions) -> list[Finding]:
+    """Read messages; a fault of a message becomes a reject, and what came before stays."""
+    findings: list[Finding] = []
     with pause_garbage_collection():  # nothing here is part of a circle
-        for raw in chain.from_iterable(_split_array(each, options, result) for each in messages):
-            source, notes = _Source(raw.source, raw.received_at, options, result), list[str]()
-            try:
-                _parse_message(raw, source, notes)
-            except Exception as error:
-                source.reject(error, "" if source.is_read else find_identifier(raw.content))
-            for note in dict.fromkeys(notes):
-                result.counts["note", note] += 1
-    return result
+        for raw in messages:
+            findings.append((Topic.MESSAGE, len(raw.content), ""))
+            for part in _split_array(raw, options, findings):
+                source, notes = _Source(part.source, part.received_at, options, findings), list[str]()
+                try:
+                    _parse_message(part, source, notes)
+                except Exception as error:
+                    source.reject(error, "" if source.is_read else find_identifier(part.content))
+                for note in dict.fromkeys(notes):
+                    source.count(Topic.NOTE, note)
+    return findings
 
 
 def _parse_message(raw: RawMessage, source: _Source, notes: list[str]) -> None:
-    options, result = source.options, source.result
+    options = source.options
     if raw.fault:
         raise MessageFault(raw.fault)
     kind = detect_kind(raw.content, options.mappings)
-    result.counts["kind", kind.name] += 1
+    source.count(Topic.KIND, kind.name)
     if kind.name == LINKED:
-        result.documents.append(raw)
+        source.findings.append(pack(raw))
         return
     context = MessageContext(notes, options.received_at or raw.received_at or source.now, kind.newest)
     found: Parsed | None = None
@@ -185,19 +181,13 @@ def _parse_message(raw: RawMessage, source: _Source, notes: list[str]) -> None:
         adds_only = adds_only and isinstance(found, MasterDetails) and found.declaration is None
         source.add(found)
     if found is None:
-        result.counts["ignored", f"{kind.name}: nothing in it"] += 1
+        source.count(Topic.IGNORED, f"{kind.name}: nothing in it")
     elif adds_only:
-        result.counts["ignored", f"{kind.name}: it only adds master and route to its items"] += 1
+        source.count(Topic.IGNORED, f"{kind.name}: it only adds master and route to its items")
 
 
-def _split_array(raw: RawMessage, options: ReadOptions, result: BatchResult) -> Iterable[RawMessage]:
-    """Count a message; split a JSON array of several kinds of messages into one for each kind.
-
-    A member that is no message becomes a reject.
-    """
-    for path in raw.paths:
-        result.messages[path] += 1
-    result.size += len(raw.content)
+def _split_array(raw: RawMessage, options: ReadOptions, findings: list[Finding]) -> Iterable[RawMessage]:
+    """Split a JSON array of several kinds of messages into one for each kind; a member that is no message becomes a reject."""
     if raw.fault or raw.content[:HEAD_BYTES].lstrip(BLANK)[:1] != b"[":
         return [raw]
     try:
@@ -213,7 +203,7 @@ def _split_array(raw: RawMessage, options: ReadOptions, result: BatchResult) -> 
         except MessageFault as fault:
             kind = whole
             if whole.mapping is not None or member[:1] != b"{":
-                _Source(f"{raw.source}, member {number}", None, options, result).reject(fault)
+                _Source(f"{raw.source}, member {number}", None, options, findings).reject(fault)
                 continue
         by_kind.setdefault(kind.name, []).append(member)
     if [len(each) for each in by_kind.values()] == [len(members)]:
@@ -221,7 +211,7 @@ def _split_array(raw: RawMessage, options: ReadOptions, result: BatchResult) -> 
     return [replace(raw, content=b"[%b]" % b",".join(each)) for each in by_kind.values()]
 
 
-def link_documents(documents: Iterable[RawMessage], options: ReadOptions) -> Iterator[BatchResult]:
+def link_documents(documents: Iterable[RawMessage], options: ReadOptions) -> Iterator[list[Finding]]:
     """Read documents whose objects link to each other, as many together as a bound of memory allows.
 
     If their reader fails, each that was not read becomes a reject.
@@ -229,9 +219,9 @@ def link_documents(documents: Iterable[RawMessage], options: ReadOptions) -> Ite
     from consignments.messages.onerecord.waybills import OneRecordLinker
 
     for group in _cut_batches(documents, MAX_LINKED_BYTES, math.inf):
-        result, linker = BatchResult(), OneRecordLinker()
+        findings, linker = list[Finding](), OneRecordLinker()
         came_at = max((raw.received_at for raw in group if raw.received_at is not None), default=None)
-        sources = {raw.source: _Source(raw.source, came_at, options, result) for raw in group}
+        sources = {raw.source: _Source(raw.source, came_at, options, findings) for raw in group}
         for raw in group:
             try:
                 linker.add_document(raw.content, raw.source)
@@ -244,7 +234,7 @@ def link_documents(documents: Iterable[RawMessage], options: ReadOptions) -> Ite
         except Exception as error:
             for source in [each for each in sources.values() if not each.is_read] or sources.values():
                 source.reject(error)
-        yield result
+        yield findings
 
 
 def fill_spool(
@@ -252,19 +242,19 @@ def fill_spool(
 ) -> None:
     """Read all messages of files and folders into the spool; what it has of the same files is not read again."""
     files = list_files(paths)
-    marks = {name_file(path): _mark_file(path) for path in files}
-    total, done = sum(size for _, size in marks.values()), 0
-    stored = spool.begin_files({name: mark for name, (mark, _) in marks.items()})
+    marks, sizes = zip(*map(_mark_file, files), strict=True) if files else ((), ())
+    spool.begin(repr(marks))
+    total, done = sum(sizes), 0
 
-    def note(result: BatchResult) -> None:
+    def note(size: int) -> None:
         nonlocal done
         spool.commit()
-        done += result.size
+        done += size
         if progress is not None:
             progress("read", min(done, total), total)
 
-    messages = (each for path in files for each in islice(read_file(path), stored[name_file(path)], None))
     jobs = options.jobs if total >= MIN_PARALLEL_BYTES else 1
+    messages = chain.from_iterable(map(read_file, files))
     add_messages(messages, spool, replace(options, jobs=jobs), note)
 
 
@@ -272,26 +262,26 @@ def add_messages(
     messages: Iterable[RawMessage],
     spool: Spool,
     options: ReadOptions,
-    note: Callable[[BatchResult], None] = lambda _: None,
+    note: Callable[[int], None] = lambda _: None,
 ) -> None:
-    """Read messages into the spool; `note` is called after each batch of this process or of several."""
+    """Read the messages that the spool does not have; `note` gets the bytes of each batch of this process or of several."""
+    waiting = islice(join_continuations(messages), spool.count(Topic.MESSAGE), None)
     with WorkerPool(options.jobs, rows=0, least=0) as workers:
-        batches = _cut_batches(join_continuations(messages), MAX_BATCH_BYTES, BATCH_MESSAGES)
-        for result in workers.map(partial(parse_messages, options=options), batches):
-            spool.add_result(result)
-            note(result)
-    documents = (document for batch in spool.read_batches() for document in batch.documents)
-    for result in link_documents(documents, options):
-        spool.add_result(result)
+        batches = _cut_batches(waiting, MAX_BATCH_BYTES, BATCH_MESSAGES)
+        for findings in workers.map(partial(parse_messages, options=options), batches):
+            spool.add(findings)
+            note(sum(size for topic, size, _ in findings if topic is Topic.MESSAGE))
+    for findings in link_documents(spool.read(Topic.DOCUMENT), options):
+        spool.add(findings)
 
 
 def _mark_file(path: Path) -> tuple[str, int]:
-    """Return what changes with the content of a file, and its size."""
+    """Return what changes with the name or the content of a file, and its size."""
     try:
         stat = path.stat()
     except OSError:
-        return "missing", 0
-    return f"{stat.st_size} {stat.st_mtime_ns}", stat.st_size
+        return f"{name_file(path)} missing", 0
+    return f"{name_file(path)} {stat.st_size} {stat.st_mtime_ns}", stat.st_size
 
 
 def _cut_batches(
@@ -312,7 +302,7 @@ def _cut_batches(
 def link_entries(spool: Spool, progress: Progress | None = None) -> tuple[Linker, list[StateRow]]:
     """Make rows of all entries, in the order of their time; return their linker, and the states that customs answered."""
     linker, answers = Linker(LinkStore(spool.rows)), list[StateRow]()
-    total = spool.count_entries() if progress is not None else 0
+    total = sum(map(spool.count, (Topic.MASTER, Topic.VERSION, Topic.STATE)))
     for number, entry in enumerate(spool.read_entries(), start=1):
         if isinstance(entry, Version):
             linker.add_declaration(entry)
@@ -355,9 +345,9 @@ def read_entries(
     found = MessageEntries(
         tuple(each for each in entries if not isinstance(each, StateRow)),
         tuple(resolve_states(each for each in entries if isinstance(each, StateRow))),
-        tuple(spool.read_rejects()),
-        tuple(sorted(spool.read_counts("ignored"))),
-        (*sorted(spool.read_counts("note")), *repeated),
+        tuple(spool.read(Topic.REJECT)),
+        tuple(sorted(spool.count_texts(Topic.IGNORED))),
+        (*sorted(spool.count_texts(Topic.NOTE)), *repeated),
     )
     spool.remove()
     return found

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from consignments.columns import INTEGER, TEXT
 from consignments.messages.linking import Linker
 from consignments.messages.parsed import EXTRA_COLUMNS, StateRow
-from consignments.messages.spool import Spool
+from consignments.messages.spool import Spool, Topic
 from consignments.records import Consignment, get_fields
 from consignments.tables import build_rows
 from consignments.validation import SEQUENCE
@@ -103,16 +103,16 @@ def _list_counts(lead: str, counts: dict[str, int]) -> list[str]:
 
 def start_report(spool: Spool, linker: Linker, states: list[StateRow]) -> MessageReport:
     """Begin the report with all that is known before the table is written."""
-    reasons = Counter(reject.reason.split(";")[0] for reject in spool.read_rejects())
+    reasons = Counter(reject.reason.split(";")[0] for reject in spool.read(Topic.REJECT))
     return MessageReport(
-        kinds=spool.read_counts("kind"),
+        kinds=spool.count_texts(Topic.KIND),
         repeats=linker.repeats,
         changes=dict(linker.changes),
         states=dict(Counter(str(state.state) for state in states).most_common()),
-        ignored=spool.read_counts("ignored"),
+        ignored=spool.count_texts(Topic.IGNORED),
         rejected=reasons.total(),
         reasons=dict(reasons.most_common()),
-        notes=spool.read_counts("note"),
+        notes=spool.count_texts(Topic.NOTE),
     )
 
 

@@ -67,7 +67,6 @@ class RawMessage:
     source: str
     content: bytes
     received_at: datetime | None = None
-    paths: tuple[str, ...] = ()
     fault: str = ""
 
 
@@ -105,36 +104,30 @@ def read_file(path: Path) -> Iterator[RawMessage]:
         with path.open("rb") as opened:
             is_small = stat.st_size < HEAD_BYTES
             buffer = opened.read() if is_small else mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
-        if buffer[:4] != ZIP_MARK:
-            yield from read_parts(name, buffer, written, (name,))
-            return
-        for file in _read_archive(path, name, written):
-            parts = read_parts(file.source, file.content, file.received_at, file.paths)
-            yield from [file] if file.fault else parts
+        is_archive = buffer[:4] == ZIP_MARK
+        yield from (_read_archive(path, name, written) if is_archive else read_parts(name, buffer, written))
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else None
-        yield RawMessage(
-            name, b"", None, (name,), f"cannot be read; got {reason or 'an error of the system'}"
-        )
+        yield RawMessage(name, b"", None, f"cannot be read; got {reason or 'an error of the system'}")
 
 
 def _read_archive(path: Path, name: str, written: datetime) -> Iterator[RawMessage]:
-    """Yield each file of an archive with its own time; one that cannot be read has a fault."""
+    """Yield the messages of each file of an archive with its own time; a file that cannot be read has a fault."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = [member for member in archive.infolist() if not member.is_dir()]
             if len(members) > MAX_ARCHIVE_MEMBERS:
                 raise MessageFault("too many files in the archive", got=f"{len(members):,}")
             for member in members:
-                moment = written
+                moment, inside = written, f"{name}/{member.filename}"
                 with suppress(ValueError):
                     if member.date_time > NO_MEMBER_TIME:  # in which zone, the archive does not say
                         moment = min(datetime(*member.date_time, tzinfo=UTC), written)
                 content, fault = _unpack(archive, member)
-                yield RawMessage(f"{name}/{member.filename}", content, moment, (name,), fault)
+                parts = read_parts(inside, content, moment)
+                yield from [RawMessage(inside, b"", moment, fault)] if fault else parts
     except UNREADABLE as error:
-        fault = f"the archive cannot be read: {type(error).__name__}"
-        yield RawMessage(name, b"", written, (name,), fault)
+        yield RawMessage(name, b"", written, f"the archive cannot be read: {type(error).__name__}")
 
 
 def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple[bytes, str]:
@@ -147,18 +140,16 @@ def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple[bytes, s
     if len(content) > MAX_STREAM_BYTES:
         return b"", f"too large; expected at most {MAX_STREAM_BYTES:,} bytes"
     is_archive = content[:4] == ZIP_MARK
-    return (b"", "an archive inside an archive; unpack it first") if is_archive else (content, "")
+    return content, "an archive inside an archive; unpack it first" if is_archive else ""
 
 
-def read_parts(
-    name: str, buffer: Buffer, written: datetime | None = None, paths: tuple[str, ...] = ()
-) -> Iterator[RawMessage]:
+def read_parts(name: str, buffer: Buffer, written: datetime | None = None) -> Iterator[RawMessage]:
     """Yield the messages of a file, or of bytes in memory without a name."""
     parts = split_messages(buffer)
     split = list(islice(parts, 2)) or [b""]
     for number, part in enumerate(chain(split, parts), start=1):
         is_named = bool(name) and len(split) == 1
-        yield RawMessage(name if is_named else f"{name} message {number}".lstrip(), part, written, paths)
+        yield RawMessage(name if is_named else f"{name} message {number}".lstrip(), part, written)
 
 
 def split_messages(buffer: Buffer) -> Iterator[bytes]:
@@ -297,13 +288,12 @@ def join_continuations(messages: Iterable[RawMessage]) -> Iterator[RawMessage]:
     pending: RawMessage | None = None
     for message in messages:
         body = None if pending is None else _find_continuation(pending, message)
-        if pending is None or body is None:
-            if pending is not None:
-                yield pending
-            pending = message
-        else:
-            content = pending.content + (b"" if pending.content.endswith(b"\n") else b"\n") + body
-            pending = replace(pending, content=content, paths=pending.paths + message.paths)
+        if pending is not None and body is not None:
+            between = b"" if pending.content.endswith(b"\n") else b"\n"
+            message = replace(pending, content=pending.content + between + body)
+        elif pending is not None:
+            yield pending
+        pending = message
     if pending is not None:
         yield pending
 

@@ -1,19 +1,24 @@
-"""Spool of entries and rows on disk: a run over a million messages needs little memory, and can be continued.
+"""Spool of what messages give, on disk: a run over a million messages needs little memory, and can be continued.
 
-Entries come in the order of the files and are read in the order of their time. A run that was stopped leaves the file; the
-same run of the same files, started again, goes on behind the last message that is in it.
+    topic                      number                            body
+    MASTER, VERSION, STATE     time of receipt, microseconds     an entry, packed
+    REJECT, DOCUMENT           0                                 a reject; a message that is read with others, packed
+    MESSAGE                    its bytes                         nothing: a run goes on after as many messages
+    KIND, IGNORED, NOTE        0                                 a text that is counted
+    RUN                        0                                 what the run reads, and with which options
+
+Findings come in the order of the messages, and entries are read in the order of their time.
 """
 
 import hashlib
 import sqlite3
-from collections import Counter
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, MutableMapping
 from datetime import datetime
+from enum import IntEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
-from msgspec import field, structs
 
 from consignments.errors import Reject
 from consignments.messages.entries import MasterEntry, Version
@@ -22,37 +27,27 @@ from consignments.messages.sources import RawMessage
 from consignments.timestamps import to_us
 
 SCHEMA = """
-CREATE TABLE IF NOT EXISTS entries (id INTEGER PRIMARY KEY, at_us INTEGER, rank INTEGER, body BLOB);
-CREATE TABLE IF NOT EXISTS batches (id INTEGER PRIMARY KEY, body BLOB);
-CREATE TABLE IF NOT EXISTS run (mark TEXT);
+CREATE TABLE IF NOT EXISTS findings (id INTEGER PRIMARY KEY, topic INTEGER, number INTEGER, body);
+CREATE INDEX IF NOT EXISTS by_topic ON findings (topic);
 DROP TABLE IF EXISTS rows;
 CREATE TABLE rows (id INTEGER PRIMARY KEY, body BLOB);
 """
 Entry = MasterEntry | Version | StateRow
-RANKS: tuple[type[Entry], ...] = (MasterEntry, Version, StateRow)
+
+
+Topic = IntEnum("Topic", "MASTER VERSION STATE REJECT DOCUMENT MESSAGE KIND IGNORED NOTE RUN", start=0)
 """At one moment a master comes before its houses, and answers come last."""
-Topic = Literal["kind", "ignored", "note"]
-
-
-class BatchResult(msgspec.Struct):
-    """Results of some messages; `documents` wait for others, and `messages` counts those of each file."""
-
-    entries: list[tuple[int, int, bytes]] = field(default_factory=list)
-    rejects: list[Reject] = field(default_factory=list)
-    counts: dict[tuple[Topic, str], int] = field(default_factory=Counter)
-    messages: dict[str, int] = field(default_factory=Counter)
-    size: int = 0
-    documents: list[RawMessage] = field(default_factory=list)
-
-    def add_entry(self, entry: Entry, received_at: datetime) -> None:
-        """Add an entry, packed."""
-        self.entries.append((to_us(received_at), RANKS.index(type(entry)), _encode(entry)))
-
-
+PACKED: tuple[type[Any], ...] = (MasterEntry, Version, StateRow, Reject, RawMessage)
+"""What is packed: the types of the first topics."""
+Finding = tuple[Topic, int, bytes | str]
 _encode = msgspec.msgpack.Encoder().encode
-_DECODERS = [msgspec.msgpack.Decoder(kind).decode for kind in RANKS]
+_DECODERS = {Topic(rank): msgspec.msgpack.Decoder(kind).decode for rank, kind in enumerate(PACKED)}
 _decode_row = msgspec.msgpack.Decoder(Version).decode
-_decode_batch = msgspec.msgpack.Decoder(BatchResult).decode
+
+
+def pack(found: Entry | Reject | RawMessage, received_at: datetime | None = None) -> Finding:
+    """Pack an entry with its time of receipt, or something else that has none."""
+    return Topic(PACKED.index(type(found))), 0 if received_at is None else to_us(received_at), _encode(found)
 
 
 class _StoredRows(MutableMapping[int, Version]):
@@ -78,7 +73,7 @@ class _StoredRows(MutableMapping[int, Version]):
 
 
 class Spool:
-    """Entries, other results and rows of one run; `mark` changes with its options."""
+    """Findings and rows of one run; `mark` changes with its options."""
 
     def __init__(self, path: Path | None, mark: str = "") -> None:
         self.path, self._mark = path, mark
@@ -89,57 +84,45 @@ class Spool:
         self._connection.executescript(SCHEMA)
         self.rows: MutableMapping[int, Version] = _StoredRows(self._connection)
 
-    def begin_files(self, marks: Mapping[str, str]) -> Counter[str]:
-        """Return the number of messages of each file that are stored; of other files or options the run begins again."""
-        mark = hashlib.sha256(repr((self._mark, list(marks.items()))).encode()).hexdigest()
-        if self._run("SELECT mark FROM run").fetchone() != (mark,):
-            self._connection.executescript("DELETE FROM entries; DELETE FROM batches; DELETE FROM run")
-            self._run("INSERT INTO run VALUES (?)", (mark,))
-        stored = Counter[str]()
-        for batch in self.read_batches():
-            stored.update(batch.messages)
-        return stored
+    def begin(self, files: str) -> None:
+        """Begin a run over some files. What an interrupted run with other files or options left is removed."""
+        mark = hashlib.sha256(f"{self._mark} {files}".encode()).hexdigest()
+        if list(self.read(Topic.RUN)) != [mark]:
+            self._run("DELETE FROM findings")
+            self.add([(Topic.RUN, 0, mark)])
 
-    def add_result(self, result: BatchResult) -> None:
+    def add(self, findings: Iterable[Finding]) -> None:
         """Add what some messages gave."""
-        insert = "INSERT INTO entries (at_us, rank, body) VALUES (?, ?, ?)"
-        self._connection.executemany(insert, result.entries)
-        others = _encode(structs.replace(result, entries=[]))
-        self._run("INSERT INTO batches (body) VALUES (?)", (others,))
+        insert = "INSERT INTO findings (topic, number, body) VALUES (?, ?, ?)"
+        self._connection.executemany(insert, findings)
 
     def commit(self) -> None:
         """Keep all that was added, for a run that continues this one."""
         self._connection.commit()
 
+    def read(self, topic: Topic) -> Iterator[Any]:
+        """Read the findings of a topic in their order."""
+        for (body,) in self._select("body FROM findings WHERE topic = ? ORDER BY id", topic):
+            yield _DECODERS[topic](body) if topic in _DECODERS else body
+
     def read_entries(self) -> Iterator[Entry]:
         """Read all entries in the order of their time."""
-        for rank, body in self._select("rank, body FROM entries ORDER BY at_us, rank, id"):
-            yield _DECODERS[rank](body)
+        order = "WHERE topic <= ? ORDER BY number, topic, id"
+        for topic, body in self._select(f"topic, body FROM findings {order}", Topic.STATE):
+            yield _DECODERS[topic](body)
 
-    def read_batches(self) -> Iterator[BatchResult]:
-        """Read all results but their entries."""
-        for (body,) in self._select("body FROM batches ORDER BY id"):
-            yield _decode_batch(body)
+    def count(self, topic: Topic) -> int:
+        """Count the findings of a topic."""
+        return int(self._run("SELECT count(*) FROM findings WHERE topic = ?", (topic,)).fetchone()[0])
 
-    def read_rejects(self) -> Iterator[Reject]:
-        """Read all rejects."""
-        for batch in self.read_batches():
-            yield from batch.rejects
+    def count_texts(self, topic: Topic) -> dict[str, int]:
+        """Count the texts of a topic; most frequent first, then by name."""
+        grouped = "WHERE topic = ? GROUP BY body ORDER BY count(*) DESC, body"
+        return dict(self._select(f"body, count(*) FROM findings {grouped}", topic))
 
-    def read_counts(self, topic: Topic) -> dict[str, int]:
-        """Read the numbers of messages by kind, of ignored ones by reason, or of notes; most frequent first, then by name."""
-        found = Counter[str]()
-        for batch in self.read_batches():
-            found.update({name: number for (about, name), number in batch.counts.items() if about == topic})
-        return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
-
-    def count_entries(self) -> int:
-        """Count entries."""
-        return int(self._run("SELECT count(*) FROM entries").fetchone()[0])
-
-    def _select(self, what: str) -> Iterator[Any]:
+    def _select(self, what: str, *values: int) -> Iterator[Any]:
         """Iterate over rows, apart from other statements."""
-        return self._connection.cursor().execute(f"SELECT {what}")
+        return self._connection.cursor().execute(f"SELECT {what}", values)
 
     def remove(self) -> None:
         """Close the file and remove it, because the run is done."""

@@ -14,7 +14,7 @@ from support.verbs import read_json, refuse, run_verb, succeed
 from consignments.messages import reading
 from consignments.messages.reading import ReadOptions, fill_spool
 from consignments.messages.sources import list_files
-from consignments.messages.spool import Spool
+from consignments.messages.spool import Spool, Topic
 from consignments.records import Consignment
 from consignments.tables import read_table
 
@@ -117,7 +117,7 @@ def fill(folder: Path, *sources: Path, run_id: str = "run 1") -> tuple[int, list
     spool = Spool(folder / "spool", run_id)
     try:
         fill_spool(sources, spool, ReadOptions())
-        return spool.count_entries(), list(spool.read_rejects()), spool.read_counts("kind")
+        return spool.count(Topic.VERSION), list(spool.read(Topic.REJECT)), spool.count_texts(Topic.KIND)
     finally:
         spool._connection.close()
 

@@ -117,7 +117,7 @@ def read_final(messages: Sequence[Message]) -> dict[str, dict[str, Any]]:
     spool = Spool(None)
     for place, message in enumerate(messages):
         options = ReadOptions(message.received_at, now=message.received_at)
-        spool.add_result(parse_messages([RawMessage(f"m{place}", message.content)], options))
+        spool.add(parse_messages([RawMessage(f"m{place}", message.content)], options))
     link_entries(spool)
     rows = [row.record for row in spool.rows.values()]
     spool.remove()

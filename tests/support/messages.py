@@ -13,7 +13,7 @@ from consignments.messages.post.mapping import MessageMapping
 from consignments.messages.quality import find_doubts, sort_codes
 from consignments.messages.reading import ReadOptions, add_messages, link_entries
 from consignments.messages.sources import RawMessage, list_files, read_file, read_parts
-from consignments.messages.spool import Spool
+from consignments.messages.spool import Spool, Topic
 from consignments.records import Consignment
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,9 +74,9 @@ def read_messages(
         tuple(row.record for row in rows),
         tuple(row.extras for row in rows),
         tuple(states),
-        tuple(spool.read_rejects()),
-        tuple(sorted(spool.read_counts("ignored"))),
-        tuple(sorted(spool.read_counts("note"))),
+        tuple(spool.read(Topic.REJECT)),
+        tuple(sorted(spool.count_texts(Topic.IGNORED))),
+        tuple(sorted(spool.count_texts(Topic.NOTE))),
         linker.repeats,
     )
     spool.remove()

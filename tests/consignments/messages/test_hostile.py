@@ -154,10 +154,10 @@ def test_lines_of_cargo_imp_in_any_order_are_read_or_rejected(lines: list[str]) 
 )
 def test_a_huge_or_deep_message_ends_soon(data: bytes) -> None:
     begun = time.process_time()
-    result = parse_messages([RawMessage("m", data)], ReadOptions())
+    _, *found = parse_messages([RawMessage("m", data)], ReadOptions())
     assert time.process_time() - begun < 10
-    assert result.entries or result.rejects or result.counts or result.documents
-    assert not [each for each in result.rejects if "the reader failed" in each.reason]
+    assert found
+    assert not [body for _, _, body in found if "the reader failed" in str(body)]
 
 
 @pytest.mark.parametrize("start", ["<?", "<!--", "<!DOCTYPE[", "<!DOCTYPE "])

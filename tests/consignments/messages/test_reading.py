@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from support.messages import HOUSE, changed, load, read_messages
@@ -17,8 +18,7 @@ from consignments.messages.post import csv_rows
 from consignments.messages.post.mapping import parse_mapping
 from consignments.messages.reading import ReadOptions, link_documents, parse_messages, read_entries
 from consignments.messages.sources import RawMessage
-from consignments.messages.spool import BatchResult, Spool
-from consignments.records import Consignment
+from consignments.messages.spool import Finding, Spool, Topic
 
 COUNT, CAME = 97, datetime(2026, 3, 12, tzinfo=UTC)
 GOODS = {"contentPieceDescription": "goods", "contentPieceHsCode": "090210"}
@@ -29,22 +29,22 @@ def build_house(number: int) -> bytes:
     return HOUSE.read_bytes().replace(b"WHX26030917", b"H%d" % number)
 
 
-def read_batch(contents: list[bytes]) -> BatchResult:
+def read_batch(contents: list[bytes]) -> list[Finding]:
     options = ReadOptions(received_at=CAME)
     return parse_messages([RawMessage(f"m{place}", each) for place, each in enumerate(contents)], options)
 
 
-def list_records(result: BatchResult) -> list[Consignment]:
-    """List the records of the houses in the order of their entries."""
+def list_found(findings: list[Finding], topic: Topic) -> list[Any]:
     spool = Spool(None)
-    spool.add_result(result)
-    found = [each.record for each in spool.read_entries() if isinstance(each, Version)]
+    spool.add(findings)
+    found = list(spool.read(topic))
     spool.remove()
     return found
 
 
-def list_houses(result: BatchResult) -> list[int]:
-    return [int(record.consignment_id.rpartition("/H")[2]) for record in list_records(result)]
+def list_houses(findings: list[Finding]) -> list[int]:
+    records = [each.record for each in list_found(findings, Topic.VERSION)]
+    return [int(record.consignment_id.rpartition("/H")[2]) for record in records]
 
 
 def test_entries_and_rejects_stand_in_the_order_of_their_messages() -> None:
@@ -53,30 +53,31 @@ def test_entries_and_rejects_stand_in_the_order_of_their_messages() -> None:
         contents[number] = contents[number][:900]
     result = read_batch(contents)
     assert list_houses(result) == [number for number in range(COUNT) if number % 10 != 5]
-    assert [reject.place for reject in result.rejects] == [f"m{number}" for number in range(5, COUNT, 10)]
-    assert result.counts["kind", "XFZB"] == COUNT
+    places = [reject.place for reject in list_found(result, Topic.REJECT)]
+    assert places == [f"m{number}" for number in range(5, COUNT, 10)]
+    assert list_found(result, Topic.KIND) == ["XFZB"] * COUNT
 
 
 def test_a_house_that_comes_again_in_its_message_is_flagged_after_any_number_of_others() -> None:
     lines = [f"HBS/H{number}/PVGICN/1/K1//TOYS" for number in (*range(COUNT), 0)]
     result = read_batch(["\n".join(["FHL/4", f"MBI/160-48103823PVGICN/T{COUNT + 1}K1", *lines]).encode()])
     assert list_houses(result) == [*range(COUNT), 0]
-    flagged = ["identifier_repeated" in (each.quality or ()) for each in list_records(result)]
-    assert flagged == [False] * COUNT + [True]
+    codes = [each.record.quality or () for each in list_found(result, Topic.VERSION)]
+    assert ["identifier_repeated" in each for each in codes] == [False] * COUNT + [True]
 
 
 def test_a_consignment_that_no_entry_can_be_made_of_is_a_reject_and_the_others_stand(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def fail_on_one(declaration: Declaration, received_at: datetime) -> Version:
+    def fail_on_one(declaration: Declaration, *times: datetime | None) -> Version:
         if declaration.fields["consignment_id"].endswith("/H7"):
             raise ValueError(declaration.fields["consignee_name"])
-        return build_declaration(declaration, received_at)
+        return build_declaration(declaration, *times)
 
     monkeypatch.setattr(reading, "build_declaration", fail_on_one)
     result = read_batch([build_house(number) for number in range(10)])
     assert list_houses(result) == [0, 1, 2, 3, 4, 5, 6, 8, 9]
-    (reject,) = result.rejects
+    (reject,) = list_found(result, Topic.REJECT)
     told = "the reader failed on it (ValueError); report it with the message"
     assert (reject.place, reject.reason) == ("m7", told)
 
@@ -91,8 +92,8 @@ def test_a_reader_that_fails_on_linked_documents_rejects_the_rest(monkeypatch: p
 
     monkeypatch.setattr(OneRecordLinker, "read_all", fail_after_the_first)
     (result,) = link_documents(documents, ReadOptions())
-    assert [each.place for each in result.rejects] == ["2.json", "3.json"]
-    assert all("ZeroDivisionError" in each.reason for each in result.rejects)
+    told = [(each.place, "ZeroDivisionError" in each.reason) for each in list_found(result, Topic.REJECT)]
+    assert told == [("2.json", True), ("3.json", True)]
 
 
 def test_a_table_of_open_quotation_marks_ends_soon(monkeypatch: pytest.MonkeyPatch) -> None:
