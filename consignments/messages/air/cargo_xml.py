@@ -7,9 +7,8 @@ The functions here say what becomes of their values.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 from functools import cache
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from consignments.errors import MessageFault
 from consignments.messages.air import waybills
@@ -50,88 +49,72 @@ MAX_TAGS = 1_000
 PURPOSES: dict[str, Purpose] = load_codes("air/cargo_xml", "purposes")
 """By what stands in PurposeCode, in any case; the digits are those of UN/EDIFACT 1225."""
 LEVELS: dict[str | None, Level] = {"740": "direct", "741": "master"}
-"""Level of a waybill by its type code (UN/EDIFACT 1001)."""
+"""Level of a waybill by its type code (UN/EDIFACT 1001: 740 direct waybill, 741 master)."""
 CONSOLIDATION_NOTE = "C"
 _NAMES = ("IncludedHouseConsignment", "IncludedHouseConsignmentItem", "IncludedMasterConsignmentItem")
 HOUSE_PARTS = [f"{{*}}{name}" for name in _NAMES]
 TRUE = ("true", "1")
 
 
-class Header(NamedTuple):
-    """Header of a message; `type_code` is UN/EDIFACT 1001: 740 direct waybill, 741 master, 703 house, 785 house manifest, 962 status."""
-
-    type_code: str | None = None
-    issued_at: datetime | None = None
-    purpose: Purpose = "create"
-    sender: str | None = None
-
-
-def read_house_waybill(content: bytes, context: MessageContext) -> Iterator[Parsed]:
-    """Read an XFZB."""
-    root, message, header = read_message("houses", content, context)
-    master, houses = _find_houses(message, "HouseWaybill", root)
-    named = message.get("named")
-    for place, house in enumerate(houses, start=1):
-        own = house.get("number") or house.get("id")
-        number = named if named is not None and len(houses) == 1 else own or (named if place == 1 else None)
-        flights = _read_flights(house) or _read_flights(master)
-        yield _read_house(header, house, master, flights, master.get("number"), number)
-
-
-def read_house_manifest(content: bytes, context: MessageContext) -> Iterator[Parsed]:
-    """Read an XFHL: one declaration for each house, of which it says in part."""
-    root, message, header = read_message("houses", content, context)
-    master, houses = _find_houses(message, "HouseManifest", root)
-    named = master.get("number") or message.get("named") or ""
-    declared = []
+def read_houses(content: bytes, context: MessageContext) -> Iterator[Parsed]:
+    """Read an XFZB or XFHL: one declaration for each house, of which an XFHL says in part."""
+    root, message = read_message("houses", content, context)
+    kind = get_local_name(root.tag)
+    master, houses = _find_houses(message, kind, root)
+    named, above, is_list = message.get("named"), master.get("number"), kind == "HouseManifest"
+    if is_list:
+        named, above = None, above or named or ""
+    declared: list[Declaration] = []
     for house in houses:
-        if "gross_weight" in house:
-            house |= {"weight": house["gross_weight"], "weight_unit": house.get("gross_weight_unit")}
         number = house.get("number") or house.get("id")
-        declared.append(_read_house(header, house, master, (), named, number))
-        declared[-1].partial = True
-    waybills.flag_piece_counts(declared, parse_number(master.get("pieces"), Doubts()), complete=True)
+        if named is not None and (len(houses) == 1 or not (declared or number)):
+            number = named
+        waybill = Declaration(issued_at=message["issued_at"], purpose=message["purpose"], partial=is_list)
+        declared.append(_read_house(waybill, house, master, above, number))
+    if is_list:
+        total = parse_number(master.get("pieces"), Doubts())
+        waybills.flag_piece_counts(declared, total, complete=True)
     yield from declared
 
 
 def _read_house(
-    header: Header,
-    house: Values,
-    master: Values,
-    flights: Sequence[Values],
-    named: str | None,
-    number: str | None,
+    waybill: Declaration, house: Values, master: Values, above: str | None, number: str | None
 ) -> Declaration:
-    """Read one house; the number of its master is optional in an XFZB, and a manifest has no flights of houses."""
-    waybill = Declaration(issued_at=header.issued_at, purpose=header.purpose)
-    freight = [_read_money(house, name, waybill.doubts) for name in ("freight_prepaid", "freight_collect")]
+    """Read one house; the number of its master is optional in an XFZB, and a list has no flights of houses."""
+    doubts, flights = waybill.doubts, _read_flights(house) or _read_flights(master)
+    if waybill.partial:
+        flights = []
+        if "gross_weight" in house:
+            house |= {"weight": house["gross_weight"], "weight_unit": house.get("gross_weight_unit")}
+    freight = [_read_money(house, name, doubts) for name in ("freight_prepaid", "freight_collect")]
     if not any(freight):
-        freight = [_read_money(house, "freight_by_weight", waybill.doubts)]
+        freight = [_read_money(house, "freight_by_weight", doubts)]
     _read_body(waybill, house, house.get("items", ()), freight)
+    master_number = None if above is None else waybills.read_waybill_number(above or None, doubts)
     journey = _read_journey(house, flights, master)
-    master_number = None if named is None else waybills.read_waybill_number(named or None, waybill.doubts)
     waybills.finish_waybill(waybill, journey, _read_notes(house), number, master_number)
     return waybill
 
 
 def read_air_waybill(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     """Read an XFWB."""
-    root, message, header = read_message("waybill", content, context)
+    root, message = read_message("waybill", content, context)
     given = _find_consignment(message, "Waybill")
     if houses := sum(1 for _ in root.iter("{*}IncludedHouseConsignment")):
         raise build_count_fault(houses, 0)
-    waybill = Declaration(issued_at=header.issued_at, purpose=header.purpose)
+    waybill = Declaration(issued_at=message["issued_at"], purpose=message["purpose"])
     number = waybills.read_waybill_number(message.get("named") or given.get("number"), waybill.doubts)
     lines = [line for rating in given.get("ratings", ()) for line in rating.get("items", ())]
     sums = [each for rating in given.get("totals", ()) for each in rating.get("sums", ())]
     _read_body(waybill, given, lines, [_read_money(each, "freight", waybill.doubts) for each in sums])
-    waybill.level = _find_level(message, header.type_code, waybill, context)
+    waybill.level = _find_level(message, waybill, context)
     journey = _read_journey(given, _read_flights(given), {})
     yield waybills.finish_waybill(waybill, journey, _read_notes(given), number)
 
 
-def _find_level(message: Values, code: str | None, waybill: Declaration, context: MessageContext) -> Level:
+def _find_level(message: Values, waybill: Declaration, context: MessageContext) -> Level:
     """Determine if a waybill is direct or a master: by its type code, else by its header note, else by its description."""
+    code = message.get("type_code")
     if code in LEVELS:
         return LEVELS[code]
     context.notes.append("no type of waybill" if code is None else "an unknown type of waybill")
@@ -139,13 +122,13 @@ def _find_level(message: Values, code: str | None, waybill: Declaration, context
     return "master" if noted or waybills.looks_consolidated(waybill.fields.get("description")) else "direct"
 
 
-def read_message(table: str, content: bytes, context: MessageContext) -> tuple[Element, Values, Header]:
-    """Read the root of a message, its values and its header; a fault in the header is noted and never refuses the message."""
+def read_message(table: str, content: bytes, context: MessageContext) -> tuple[Element, Values]:
+    """Read the root of a message, and its values with those of its header; a fault there is noted and never refuses the message."""
     root = parse_xml(content, context.notes)
     message = load_reader("header", table).read(root, {})
     if "MessageHeaderDocument" not in message:
         context.notes.append("the message has no header")
-        return root, message, Header()
+        return root, message | {"issued_at": None, "purpose": "create"}
     issued = message.get("issued_at")
     issued_at = parse_time(issued)
     if issued_at is None:
@@ -156,8 +139,7 @@ def read_message(table: str, content: bytes, context: MessageContext) -> tuple[E
     major = (message.get("version") or "").split(".")[0]
     if major.isascii() and major.isdigit() and len(major) < 4:
         context.note_version(f"version {int(major)}", int(major))
-    header = Header(message.get("type_code"), issued_at, purpose or "create", message.get("sender"))
-    return root, message, header
+    return root, message | {"issued_at": issued_at, "purpose": purpose or "create"}
 
 
 def _find_consignment(message: Values, kind: str) -> Values:
@@ -309,24 +291,21 @@ class ElementReader(dict[str, "_Step | None"]):
 def load_reader(*tables: str) -> ElementReader:
     """Load the reader of some tables of `cargo_xml.toml`, which are read in one pass."""
     known = load_table("air/cargo_xml")
-    paths: dict[str, _Step] = {}
-    for table in tables:
-        paths |= {path: (name, False, None, "") for name, path in known[table].items() if name != "each"}
-        for name, (path, *below) in known[table].get("each", {}).items():
-            paths[path] = (name, True, load_reader(*below) if below else None, "")
-    return _build_reader(paths, "")
+    return _build_reader({tag: given for name in tables for tag, given in known[name].items()}, "")
 
 
-def _build_reader(paths: Mapping[str, _Step], above: str) -> ElementReader:
-    """Build the reader of the children on the first level of paths; `above` is the path to them."""
+def _build_reader(table: Mapping[str, Any], above: str) -> ElementReader:
+    """Build the reader of the children that a table has; `above` is the path to them."""
     steps: dict[str, _Step] = {}
-    for first in dict.fromkeys(path.split("/")[0] for path in paths):
-        lead = f"{first}/"
-        below = {path[len(lead) :]: step for path, step in paths.items() if path.startswith(lead)}
-        unit = next((path for path in below if path[0] == "@"), "")
-        on_the_way: _Step = (above + first, False, None, "")
-        name, is_each, reader, _ = paths.get(first) or below.pop(unit, on_the_way)
-        steps[first] = (name, is_each, _build_reader(below, above + lead) if below else reader, unit[1:])
+    for tag, given in table.items():
+        if isinstance(given, dict):
+            steps[tag] = (above + tag, False, _build_reader(given, f"{above}{tag}/"), "")
+        elif isinstance(given, list):
+            name, *below = given
+            steps[tag] = (name, True, load_reader(*below) if below else None, "")
+        else:
+            name, _, unit = given.partition(" @")
+            steps[tag] = (name, False, None, unit)
     return ElementReader(steps)
 
 

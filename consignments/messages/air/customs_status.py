@@ -54,9 +54,9 @@ MASTER_SUFFIX = "M"
 
 def read_customs_status(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     """Read an XCSN or XFNM."""
-    root, _, header = read_message("header", content, context)
+    root, values = read_message("header", content, context)
     message, table = convert_element(root), TABLE[get_local_name(root.tag)]
-    authority = _name_authority(header.sender, find_text([message], table["lines"]))
+    authority = _name_authority(values.get("sender"), find_text([message], table["lines"]))
     yield from _read_answer(message, table, authority)
 
 
