@@ -98,10 +98,10 @@ def _compile_step(part: str, any_depth: bool, text: str, *, one_based: bool) -> 
 
 
 class PathTrace:
-    """The nodes in which paths looked for a child, and the values at any depth below nodes; for as long as the nodes live."""
+    """The names that paths looked for, each with the `id` of its node, or None if at any depth; for as long as the nodes live."""
 
     def __init__(self) -> None:
-        self.searched: set[int] = set()
+        self.sought: set[tuple[int | None, str]] = set()
         self._below: dict[int, Node] = {}
 
     def list_below(self, node: Any, name: str) -> list[Any]:
@@ -116,8 +116,12 @@ class PathTrace:
 
 
 def find_values(levels: Sequence[Any], text: str, trace: PathTrace | None = None) -> list[Any]:
-    """Find all values of the first alternative of a path that has any."""
-    return next((found for path in compile_path(text) if (found := follow_path(levels, path, trace))), [])
+    """Find all values of the first alternative of a path that has any; the others are in the trace, too."""
+    paths = iter(compile_path(text))
+    values = next((found for path in paths if (found := follow_path(levels, path, trace))), [])
+    for path in paths if trace is not None else ():
+        follow_path(levels, path, trace)
+    return values
 
 
 def find_nodes(node: Any, path: str) -> list[Node]:
@@ -146,13 +150,15 @@ def follow_path(levels: Sequence[Any], path: Path, trace: PathTrace | None = Non
         for value in values:
             if not any_depth:
                 here = _list_children(value, name)
-                if trace is not None:
-                    trace.searched.add(id(value))
             elif trace is not None and name != "*":
                 here = trace.list_below(value, name)
             else:
                 here = [each for _, node in walk_nodes(value) for each in _list_children(node, name)]
+            if trace is not None:
+                trace.sought.add((None if any_depth else id(value), name))
             if conditions:
+                if trace is not None:
+                    trace.sought.update((id(each), name) for each in here for name, _ in conditions)
                 here = [each for each in here if all(_meets(each, *condition) for condition in conditions)]
             if position is not None:
                 here = here[position : position + 1] if position >= 0 else []

@@ -131,7 +131,7 @@ class Record:
     def _warn_of_unread(self, known: Set[str]) -> None:
         """Warn of what nothing read in the record or around it, if it may be of goods or of what the record lacks."""
         leaves = chain(unread.list_leaves(self.scope, goods=self.goods), self.around)
-        missed = (leaf for leaf in leaves if not leaf.is_read(self.trace, self.mapping))
+        missed = (leaf for leaf in leaves if not leaf.is_read(self.trace))
         lost = unread.select_lost(missed, known, unread.MAX_NAMED + 1)
         places = [*self.cut, *(leaf.place for leaf in lost)]
         if places:
@@ -155,8 +155,9 @@ class Record:
 
     def _read_text(self, column: str, table: Mapping[str, Source], levels: Levels) -> str | None:
         source = table.get(column)
-        for paths in source.parts if source else ():
-            found = [self._list_texts(path, levels) for path in paths]
+        parts = source.parts if source else ()
+        given = [[self._list_texts(path, levels) for path in paths] for paths in parts]
+        for paths, found in zip(parts, given, strict=True):
             texts = [text for each in found for text in (each if column in ADDRESSES else each[:1])]
             if column == "description" and any(len({*each}) > 1 for each in found):
                 self.cut.append((*paths, "2"))
@@ -170,8 +171,8 @@ class Record:
         if path.startswith(LITERAL):
             return list_texts([path[len(LITERAL) :]])
         values = find_values(levels, path, self.trace)
-        if not values and levels is self.levels:
-            around = self.levels[0] if self.scope is self.root else self.scope
+        around = self.levels[0] if self.scope is self.root else self.scope
+        if not values and levels is self.levels and around is not levels[-1]:
             values = find_values([around], path, self.trace)
         return list_texts(values)
 
@@ -217,7 +218,7 @@ class Record:
 
     def _find_goods(self, holder: Node) -> list[Node]:
         levels = [*self.levels[:-1], holder]
-        found = (find_values(levels, each, self.trace) for each in self.mapping.items_each)
+        found = (find_values(levels, each) for each in self.mapping.items_each)
         given = ([node for node in values if isinstance(node, dict)] for values in found)
         return next(filter(None, given), [])
 
@@ -275,7 +276,7 @@ def list_records(
     """Yield each record of a message, or the fault of a row of CSV."""
     mapping, kind = mappings[0], mappings[0].format or find_format(content)
     if kind == "csv":
-        for row in read_rows(content, mapping.all_names):
+        for row in read_rows(content, mapping.names):
             yield row if isinstance(row, MessageFault) else Record([row, row], row, row, mapping)
     elif kind == "edifact":
         for message in read_interchange(content, mapping.segments):
@@ -361,8 +362,8 @@ def _select_records(
             get_finder((mapping,)).refuse_others(root, mapping.each_names, found)
         scopes = [root] if len(found) == 1 else found
         around = _list_around(root, scopes)
-        for record in found:
-            yield Record([top, record], root, root if len(found) == 1 else record, mapping, around=around)
+        for node, scope in zip(found, scopes, strict=True):
+            yield Record([top, node], root, scope, mapping, around=around)
         if found:
             return
 

@@ -6,7 +6,7 @@ values are per unit or total. `[codes]` says what the feed's codes mean. docs/fo
 """
 
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from consignments.errors import BadSetting, FileFault, UnknownName, explain_failure
 from consignments.messages.content.paths import Path as ValuePath
-from consignments.messages.content.paths import Step, compile_path
+from consignments.messages.content.paths import compile_path
 from consignments.messages.content.values import ITEM_COLUMNS, get_unit_factor
 from consignments.messages.parsed import Level
 from consignments.records import Consignment, get_fields
@@ -80,37 +80,22 @@ class MessageMapping:
         return [path.steps[-1].name for path in paths if path.steps]
 
     @cached_property
-    def record_names(self) -> set[str]:
-        """The names in the paths of columns of the declaration itself."""
-        return _collect_names(self.record.values())
+    def paths(self) -> list[tuple[ValuePath, ...]]:
+        """The alternatives of each path of a column of the declaration or of its goods."""
+        sources = (*self.record.values(), *self.items.values())
+        return [path for source in sources for path in source.list_paths()]
 
     @cached_property
-    def all_names(self) -> set[str]:
-        """The names in the paths of columns of the declaration and of its goods."""
-        return self.record_names | _collect_names(self.items.values())
-
-    @cached_property
-    def deep_names(self) -> set[str]:
-        """The names that are looked for at any depth."""
-        steps = _list_steps((*self.record.values(), *self.items.values()))
-        return {step.name for step in steps if step.any_depth}
+    def names(self) -> set[str]:
+        """The names in the paths of columns."""
+        steps = [step for alternatives in self.paths for path in alternatives for step in path.steps]
+        return {step.name for step in steps} | {name for step in steps for name, _ in step.conditions}
 
     @cached_property
     def ends(self) -> set[str]:
         """The names that the paths of columns end in."""
-        sources = (*self.record.values(), *self.items.values())
-        firsts = [path[0].steps[-1:] for source in sources for path in source.list_paths()]
-        return {step.name.removeprefix("@") for steps in firsts for step in steps if step.name != "*"}
-
-
-def _list_steps(sources: Iterable[Source]) -> Iterator[Step]:
-    paths = (path for source in sources for path in source.list_paths())
-    return (step for alternatives in paths for path in alternatives for step in path.steps)
-
-
-def _collect_names(sources: Iterable[Source]) -> set[str]:
-    steps = [*_list_steps(sources)]
-    return {step.name for step in steps} | {name for step in steps for name, _ in step.conditions}
+        ends = (step.name for path in self.paths for step in path[0].steps[-1:])
+        return {name.removeprefix("@") for name in ends if name != "*"}
 
 
 def load_mapping(path: Path | str) -> MessageMapping:

@@ -17,7 +17,6 @@ from consignments.messages.content.trees import TEXT, Node, walk_nodes
 from consignments.messages.content.values import Doubts, clean_text, get_unit_factor, parse_number, parse_time
 from consignments.messages.post.declared_parts import RESPONSE_MARKS
 from consignments.messages.post.element_names import index_columns, read_place
-from consignments.messages.post.mapping import MessageMapping
 
 GOODS_FACTS = ("description", "hs_code")
 CUSTOMS_FACTS = {"value", "unit_value", "origin_country"}
@@ -40,11 +39,10 @@ class Leaf(NamedTuple):
     text: str
     in_goods: bool
 
-    def is_read(self, trace: PathTrace, mapping: MessageMapping) -> bool:
-        """Check whether a path looked for its name in its node; the other names of a mapping are alternatives there."""
-        names = mapping.all_names if self.in_goods else mapping.record_names
-        sought = self.node in trace.searched and not names.isdisjoint((self.place[-1], "*"))
-        return sought or self.place[-1] in mapping.deep_names
+    def is_read(self, trace: PathTrace) -> bool:
+        """Check whether a path looked for its name in its node, or at any depth."""
+        name = self.place[-1]
+        return not trace.sought.isdisjoint(((self.node, name), (self.node, "*"), (None, name)))
 
     def is_lost(self, known: Set[str]) -> bool:
         """Check whether it describes goods, or gives what is not among the columns that are known."""
