@@ -156,31 +156,24 @@ def read_role(code: str) -> tuple[Meaning, ...]:
 
 
 def _find_fact(meanings: Sequence[Meaning]) -> str | None:
-    """Find the fact that a name says: the last one, with what stands before it."""
+    """Find the fact that a name says: the last one, or what it means with words before it."""
     facts = [each.name for each in meanings if each.section in ("party", "goods", "record")]
     amounts = {each.name for each in meanings if each.section == "amounts"}
-    units = [each for each in meanings if each.section == "units_in_names"]
-    if not facts and QUALIFIER in meanings and {each.section for each in meanings} == {"weak"}:
-        return "ignored"
-    if not facts and units:
-        return f"{'net' if 'net' in amounts else 'gross'}_weight" if amounts else "weight"
+    sections = {each.section for each in meanings}
+    if not facts and "units_in_names" in sections:
+        facts = ["weight"]
     if not facts:
-        return None
-    last = facts[-1]
+        return "ignored" if QUALIFIER in meanings and sections == {"weak"} else None
+    *before, last = facts
     is_of_party = last in index_columns("party_columns")
     is_qualifier = meanings[-1] == QUALIFIER or (QUALIFIER in meanings and is_of_party)
     if "ignored" in facts or is_qualifier:
         return "ignored"
-    if "+".join(facts[-2:]) in load_words()["facts"]["compounds"]:
-        return facts[-2]
-    if last == "unit" and "per" in amounts and len(facts) > 1:
-        return "unit_value" if facts[-2] == "value" else facts[-2]
-    if last == "unit" or (last == "currency" and ("postage" in facts or "freight" in amounts)):
-        return {"unit": "weight_unit", "currency": "postage_currency"}[last]
-    if last == "quantity" and "weight" in facts:
-        return "weight_unit"
-    if last == "weight" and amounts & {"net", "gross", "total"}:
-        return "net_weight" if "net" in amounts else "gross_weight"
-    if last == "value" and "total" in amounts:
-        return "total_value"
+    if last == "unit" and "per" in amounts and before:
+        return "unit_value" if before[-1] == "value" else before[-1]
+    for each in load_words()["facts"]["compounds"]:
+        compound, _, fact = each.partition("=")
+        *others, end = compound.split("+")
+        if end == last and amounts.union(before).issuperset(others):
+            return fact
     return last
