@@ -83,7 +83,6 @@ class PartFinder:
         self._marks: dict[str, int] = {}
         self._goods: set[str] = set()
         self._facts: list[dict[str, set[str]]] = []
-        self._flat_facts: list[dict[str, set[str]]] = []
         self._identifiers: list[list[Path]] = []
         for mapping in mappings:
             for column, source in mapping.record.items():
@@ -100,8 +99,7 @@ class PartFinder:
             self._goods |= self._add_marks(map(compile_path, mapping.items_each), ITEMS)
             flat = {column: source for column, source in mapping.record.items() if column in FLAT_GOODS}
             columns = (mapping.items or flat).items()
-            facts = {column: _list_first_names(source.list_paths()) for column, source in columns}
-            (self._facts if mapping.items else self._flat_facts).append(facts)
+            self._facts += [{column: _list_first_names(source.list_paths()) for column, source in columns}]
         names = (each for facts in self._facts for each in facts.values())
         self.names = self._marks.keys() | set().union(*names)
 
@@ -157,14 +155,12 @@ class PartFinder:
                 is_goods = self._is_goods(key, value)
                 if not is_goods or (not inside and holds_record(value)):
                     stack.append((key, value, inside))
-                is_goods = is_goods or (
-                    id(value) not in selected and self.has_facts_of_goods(key, value, flat=True)
-                )
+                is_goods = is_goods or (id(value) not in selected and self._has_facts_of_goods(key, value))
                 goods = goods or (is_goods and not inside and not holds_record(value))
         known = {name for record in records for name in self._read_own(record)[0]}
         if extra - known:
             raise build_count_fault(len(extra | known), len(records), extra - known)
-        own = [self.holds_goods(each) or self.has_facts_of_goods("", each, flat=True) for each in records]
+        own = [self.holds_goods(each) or self._has_facts_of_goods("", each) for each in records]
         if goods and (len(records) != 1 or own[0]):
             raise build_goods_fault()
 
@@ -181,13 +177,13 @@ class PartFinder:
         """List the kinds of goods below a node under any name."""
         return (node for name, node in walk_nodes(holder) if name and self._looks_like_goods(name, node))
 
-    def has_facts_of_goods(self, name: str, node: Node, *, flat: bool = False) -> bool:
+    def _has_facts_of_goods(self, name: str, node: Node) -> bool:
         """Check whether a node has the names of a description or tariff code of goods and of one fact more.
 
         A number and an amount are facts of an invoice, too.
         """
         weak = {"value", "currency", "quantity"} if _names_document(name) else {"quantity"}
-        for facts in self._flat_facts if flat else self._facts:
+        for facts in self._facts:
             found = {column for column, names in facts.items() if not names.isdisjoint(node)} - weak
             if len(found) > 1 and not {"description", "hs_code"}.isdisjoint(found):
                 return True
@@ -200,7 +196,7 @@ class PartFinder:
     def _looks_like_goods(self, name: str, node: Node) -> bool:
         """Check whether facts of goods stand in a part, and nothing of a declaration."""
         parties = any(self._marks.get(key, 0) & PARTIES for key in node)
-        return not parties and self.has_facts_of_goods(name, node) and not any(self._read_own(node))
+        return not parties and self._has_facts_of_goods(name, node) and not any(self._read_own(node))
 
     def _search(
         self,
