@@ -67,28 +67,34 @@ class Element:
     is_in_items: bool = False
 
     @property
+    def value(self) -> str:
+        """Return its first value in the samples."""
+        return next(iter(self.values), "")
+
+    @property
     def party_column(self) -> str | None:
         """Return the column of the sender or consignee that it is."""
         column = index_columns("party_columns").get(self.fact or "")
         return f"{self.side}_{column}" if column and self.side in SIDES else None
+
+    @property
+    def column(self) -> str | None:
+        """Return the column that it is, of a kind of goods if it stands in one."""
+        columns = index_columns("item_columns" if self.is_in_items else "record_columns")
+        return None if self.side == "other" else self.party_column or columns.get(self.fact or "")
 
     def read_as(self, fact: str | None, side: str | None = None) -> None:
         """Set what it is by something else than its name."""
         self.fact, self.side, self.certain = fact, side, False
 
 
-@dataclass
-class Guess:
-    """The elements that one column is read from; `doubt` says why it is not sure."""
+class Guess(NamedTuple):
+    """The elements that one column is read from, their first value, and why it is not sure, if it is not."""
 
     column: str
     elements: list[Element]
-    doubt: str = ""
-
-    @property
-    def value(self) -> str:
-        """Return its first value in the samples."""
-        return next((value for each in self.elements for value in each.values), "")
+    value: str
+    doubt: str
 
 
 class Draft(NamedTuple):
@@ -181,17 +187,20 @@ class _Drafter:
 
     def __init__(self, samples: Samples, written: Mapping[str, str]) -> None:
         self._samples, self._written = samples, written
-        self._unused = [(_quote(clean_text(name) or "?"), "") for name in sorted(samples.unreadable)]
         self._guess_sides()
         self._elements = [
             Element(place, [*filter(None, values)], *self._read_meaning(place))
             for place, values in samples.values.items()
         ]
-        self._s10 = [each for each in self._elements if any(map(parse_s10, each.values))]
         self._read_values()
         self._items = self._find_items()
         for each in self._elements:
             each.is_in_items = self._items is not None and each.place[: len(self._items)] == self._items
+            is_outside = self._items is not None and not each.is_in_items
+            if is_outside and each.by_value and each.fact in GOODS_FACTS:
+                each.fact = None
+        outside = (each for each in self._elements if not each.is_in_items)
+        self._s10 = [each for each in outside if any(map(parse_s10, each.values))]
         self._complete_sides()
         self._complete_goods()
         self._each = self._find_each()
@@ -205,8 +214,12 @@ class _Drafter:
             raise MessageFault(
                 "no element looks like one of a declaration", todo=f"write the mapping {BY_HAND}"
             )
-        text = "".join(self._write())
-        return Draft(text, [*self._record.values()], [*self._goods.values()], self._unused)
+        record, goods = [*self._record.values()], [*self._goods.values()]
+        used = {id(each) for guess in (*record, *goods) for each in guess.elements}
+        names = [(_quote(clean_text(name) or "?"), "") for name in sorted(self._samples.unreadable)]
+        others = [(self._spell(each.place), each.value) for each in self._elements if id(each) not in used]
+        unused = names + others
+        return Draft("".join(self._write(unused)), record, goods, unused)
 
     def _read_meaning(self, place: Place) -> PlaceMeaning:
         meaning = read_place(tuple(map(self._write_name, place)))
@@ -312,68 +325,48 @@ class _Drafter:
         within = [place for place in repeated if all(each[: len(place)] == place for each in holders)]
         if consignees and within:
             return min(within, key=len)
-        named = [each for each in self._elements if each.fact == "identifier"]
-        identifiers = [each.place[:-1] for each in (*self._s10, *named) if not each.is_in_items]
+        named = (each for each in self._elements if each.fact == "identifier" and not each.is_in_items)
+        identifiers = [each.place[:-1] for each in (*self._s10, *named)]
         goods = [self._items[:-1]] if self._items else []
         needed = [*(each.place[:-1] for each in parties), *goods, *identifiers[:1]]
         levels = takewhile(lambda names: len(set(names)) == 1, zip(*needed, strict=False))
         return tuple(names[0] for names in levels)
 
     def _guess_columns(self) -> None:
+        """Guess the elements of each column: the one that ranks first, and further parts of the same.
+
+        An identifier of the form S10 is the consignment's, whatever its element is called.
+        """
+        if all(each.column != "consignment_id" for each in self._s10):
+            for each in self._s10[:1]:
+                each.read_as("identifier")
+        found: dict[tuple[bool, str], list[Element]] = defaultdict(list)
         for each in self._elements:
-            column, path = self._find_column(each), self._spell(each.place)
-            guess = Guess(column or "", [each])
-            if column is None or not fits(column, guess.value) or len(path) > MAX_PATH:
-                self._unused.append((path, guess.value))
-            else:
-                self._add_guess(self._goods if each.is_in_items else self._record, guess)
-        self._choose_identifier()
-        for guess in (*self._record.values(), *self._goods.values()):
-            guess.doubt = guess.doubt or self._find_doubt(guess)
+            column, is_short = each.column, len(self._spell(each.place)) <= MAX_PATH
+            if column and is_short and (fits(column, each.value) or self._is_postal_identifier(each)):
+                found[each.is_in_items, column].append(each)
+        valued = found.get((True, "value"), [])
+        if len(valued) > 1 and (True, "quantity") not in found:
+            counted = valued[1] if AMOUNT in valued[1].place[-1] else valued[0]
+            valued.remove(counted)
+            found[True, "quantity"] = [counted]
+        for (is_in_items, column), elements in found.items():
+            best = max(elements, key=self._rank)
+            parts = [each for each in elements if each is best or _is_joined(column, best, each)]
+            others = [each for each in elements if each not in parts]
+            value = next((each.value for each in parts if each.values), "")
+            guesses = self._goods if is_in_items else self._record
+            guesses[column] = Guess(column, parts, value, self._find_doubt(column, parts, others))
 
-    def _find_column(self, element: Element) -> str | None:
-        is_outside = self._items is not None and not element.is_in_items
-        by_chance = element.by_value and element.fact in GOODS_FACTS and is_outside
-        if element.fact is None or element.side == "other" or by_chance:
-            return None
-        columns = index_columns("item_columns" if element.is_in_items else "record_columns")
-        return element.party_column or columns.get(element.fact)
+    def _is_postal_identifier(self, element: Element) -> bool:
+        return element in self._s10 and element.column == "consignment_id"
 
-    def _add_guess(self, guesses: dict[str, Guess], guess: Guess) -> None:
-        element, known = guess.elements[0], guesses.get(guess.column)
-        if known is None:
-            guesses[guess.column] = guess
-        elif guess.column == "value" and "quantity" not in guesses:
-            counted, valued = (guess, known) if AMOUNT in element.place[-1] else (known, guess)
-            guesses |= {
-                "value": valued,
-                "quantity": Guess("quantity", counted.elements, "or is it the value?"),
-            }
-        elif self._is_joined(known, element):
-            known.elements.append(element)
-        else:
-            if self._rank(guess) > self._rank(known):
-                guesses[guess.column] = guess
-                known, guess = guess, known
-            known.doubt = f"also {self._spell(guess.elements[0].place, self._each)}"
-            self._unused.append((self._spell(guess.elements[0].place), guess.value))
-
-    def _is_joined(self, known: Guess, element: Element) -> bool:
-        """Check if an element is a further part of a column: a line of one address, a part of one name, or the ounces after the pounds."""
-        first = known.elements[0]
-        if "contact" in (first.fact, element.fact):
-            return False
-        if known.column.endswith(("_name", "_address")):
-            return _find_party(first.place) == _find_party(element.place)
-        units = [*_read_units(first.place), *_read_units(element.place)]
-        return known.column.endswith("weight_kg") and units == ["lb", "oz"]
-
-    def _rank(self, guess: Guess) -> tuple[bool | int, ...]:
-        """Rank a guess: one with a value, in the declaration, by its own name, with more of its party, and near the top."""
-        element = guess.elements[0]
+    def _rank(self, element: Element) -> tuple[bool | int, ...]:
+        """Rank an element: one with a value, in the declaration, by its own name, with more of its party, and near the top."""
         around = [each for each in self._elements if each.place[:-1] == element.place[:-1]]
         return (
-            bool(guess.value),
+            self._is_postal_identifier(element),
+            bool(element.values),
             element.place[: len(self._each)] == self._each,
             element.fact not in ("contact", "reference", "suburb"),
             element.certain,
@@ -382,31 +375,27 @@ class _Drafter:
             -len(element.place),
         )
 
-    def _choose_identifier(self) -> None:
-        """Use an S10 identifier as the consignment's, whatever its element is called."""
-        found = [each for each in self._s10 if not each.is_in_items]
-        known = self._record.get("consignment_id")
-        if found and (known is None or known.elements[0] not in found):
-            self._record["consignment_id"] = Guess("consignment_id", found[:1])
-        elif found and known:
-            known.doubt = ""
-        elif known and not (known.elements[0].certain and known.elements[0].fact == "identifier"):
-            known.doubt = known.doubt or "is it the parcel's identifier?"
-
-    def _find_doubt(self, guess: Guess) -> str:
+    def _find_doubt(self, column: str, parts: list[Element], others: list[Element]) -> str:
         """Find why a guess is not sure; empty if it is."""
-        if not guess.value:
+        first, values = parts[0], {value for each in parts for value in each.values}
+        if first.column != column:
+            return "or is it the value?"
+        if self._is_postal_identifier(first):
+            return ""
+        if others:
+            return f"also {self._spell(others[-1].place, self._each)}"
+        if column == "consignment_id" and not (first.certain and first.fact == "identifier"):
+            return "is it the parcel's identifier?"
+        if not values:
             return "no value in the samples"
-        if any(part in self._samples.guessed_sides for each in guess.elements for part in each.place):
+        if any(part in self._samples.guessed_sides for each in parts for part in each.place):
             return "which party is the sender?"
-        if guess.column in ("nature", "service", "payment"):
-            codes = load_codes("post/default_codes", guess.column)
-            values = {value for each in guess.elements for value in each.values}
-            strange = sorted(value for value in values if value.lower() not in codes)
+        if column in ("nature", "service", "payment"):
+            strange = sorted(v for v in values if v.lower() not in load_codes("post/default_codes", column))
             if strange:
-                return f"what does {strange[0]} mean? see [codes.{guess.column}]"
-        is_certain = all(each.certain for each in guess.elements)
-        return "" if is_certain or guess.column == "consignment_id" else "by its place or value alone"
+                return f"what does {strange[0]} mean? see [codes.{column}]"
+        is_certain = all(each.certain for each in parts)
+        return "" if is_certain or column == "consignment_id" else "by its place or value alone"
 
     def _write_units(self) -> Iterator[str]:
         """Write the unit of weights and what amounts are per; what nothing shows is left out, with a question."""
@@ -431,7 +420,7 @@ class _Drafter:
             yield "\n[units]\n"
         yield from lines
 
-    def _write(self) -> Iterator[str]:
+    def _write(self, unused: list[tuple[str, str]]) -> Iterator[str]:
         yield "# Drafted from samples: read each line, correct it, and remove what stands after `unsure`.\n"
         yield 'channel = "postal"\n\n[record]\n'
         if self._each:
@@ -441,9 +430,9 @@ class _Drafter:
             yield f"\n[items]\neach = {_quote(self._spell(self._items, self._each))}\n"
             yield from (self._write_guess(guess, self._items) for guess in self._goods.values())
         yield from self._write_units()
-        if self._unused:
+        if unused:
             yield "\n# Not used:\n"
-            yield from (f"# {place}  {_show(value)}\n" for place, value in self._unused)
+            yield from (f"# {place}  {_show(value)}\n" for place, value in unused)
 
     def _write_guess(self, guess: Guess, base: Place) -> str:
         paths = [_quote(self._spell(each.place, base)) for each in guess.elements]
@@ -467,6 +456,16 @@ class _Drafter:
         plain, bracket, role = name.partition("[")
         bare = plain.removeprefix("@")
         return "@" * plain.startswith("@") + self._written.get(bare, bare) + bracket + role
+
+
+def _is_joined(column: str, best: Element, element: Element) -> bool:
+    """Check if an element is a further part of a column: a line of one address, a part of one name, or the ounces after the pounds."""
+    if "contact" in (best.fact, element.fact):
+        return False
+    if column.endswith(("_name", "_address")):
+        return _find_party(best.place) == _find_party(element.place)
+    units = [*_read_units(best.place), *_read_units(element.place)]
+    return column.endswith("weight_kg") and units == ["lb", "oz"]
 
 
 def _find_party(place: Place) -> Place:
