@@ -44,7 +44,7 @@ from consignments.messages.sources import (
     read_file,
     read_parts,
 )
-from consignments.messages.spool import Entry, Finding, Spool, Topic, pack
+from consignments.messages.spool import Finding, Spool, Topic, pack
 from consignments.workers import WorkerPool, pause_garbage_collection
 
 Progress = Callable[[str, int, int], None]
@@ -122,7 +122,7 @@ class _Source:
                 content.doubts.warnings[IN_FUTURE] = None
         received_at = options.received_at or issued_at or self.came_at or self.now
         is_ahead = options.is_live and issued_at is not None and issued_at > received_at
-        entry: Entry
+        entry: MasterEntry | Version | StateRow
         if isinstance(content, StateRow):
             entry = structs.replace(content, issued_at=issued_at)
         elif isinstance(content, MasterDetails):
@@ -300,19 +300,17 @@ def _cut_batches(
 
 
 def link_entries(spool: Spool, progress: Progress | None = None) -> tuple[Linker, list[StateRow]]:
-    """Make rows of all entries, in the order of their time; return their linker, and the states that customs answered."""
-    linker, answers = Linker(LinkStore(spool.rows)), list[StateRow]()
-    total = sum(map(spool.count, (Topic.MASTER, Topic.VERSION, Topic.STATE)))
-    for number, entry in enumerate(spool.read_entries(), start=1):
+    """Make rows of all masters and versions, in the order of their time; return their linker, and the states that customs answered."""
+    linker = Linker(LinkStore(spool.rows))
+    total = spool.count(Topic.MASTER) + spool.count(Topic.VERSION)
+    for number, entry in enumerate(spool.read(Topic.MASTER, Topic.VERSION), start=1):
         if isinstance(entry, Version):
             linker.add_declaration(entry)
-        elif isinstance(entry, MasterEntry):
-            linker.add_master(entry)
         else:
-            answers.append(entry)
+            linker.add_master(entry)
         if progress is not None and number % BATCH_MESSAGES == 0:
             progress("link", number, total)
-    return linker, list(resolve_states(answers))
+    return linker, list(resolve_states(spool.read(Topic.STATE)))
 
 
 @dataclass(frozen=True)
@@ -336,15 +334,15 @@ def read_entries(
     if sum(map(_count_members, messages)) > MAX_BODY_MESSAGES:
         messages = [RawMessage("", b"", fault=TOO_MANY)]
     add_messages(messages, spool, options)
-    entries = list(spool.read_entries())
+    entries = tuple(spool.read(Topic.MASTER, Topic.VERSION))
     numbers = Counter(each.record.consignment_id for each in entries if isinstance(each, Version))
     repeated = [f"{count} times in one body: {name}" for name, count in numbers.items() if count > 1]
     hidden = len(repeated) - MAX_NAMED_REPEATED
     if hidden > 0:
         repeated[MAX_NAMED_REPEATED:] = [f"{hidden} more identifiers several times"]
     found = MessageEntries(
-        tuple(each for each in entries if not isinstance(each, StateRow)),
-        tuple(resolve_states(each for each in entries if isinstance(each, StateRow))),
+        entries,
+        tuple(resolve_states(spool.read(Topic.STATE))),
         tuple(spool.read(Topic.REJECT)),
         tuple(sorted(spool.count_texts(Topic.IGNORED))),
         (*sorted(spool.count_texts(Topic.NOTE)), *repeated),

@@ -7,7 +7,7 @@
     KIND, IGNORED, NOTE        0                                 a text that is counted
     RUN                        0                                 what the run reads, and with which options
 
-Findings come in the order of the messages, and entries are read in the order of their time.
+Findings come in the order of the messages, and are read in the order of their time.
 """
 
 import hashlib
@@ -32,11 +32,10 @@ CREATE INDEX IF NOT EXISTS by_topic ON findings (topic);
 DROP TABLE IF EXISTS rows;
 CREATE TABLE rows (id INTEGER PRIMARY KEY, body BLOB);
 """
-Entry = MasterEntry | Version | StateRow
 
 
 Topic = IntEnum("Topic", "MASTER VERSION STATE REJECT DOCUMENT MESSAGE KIND IGNORED NOTE RUN", start=0)
-"""At one moment a master comes before its houses, and answers come last."""
+"""At one moment a master comes before its houses."""
 PACKED: tuple[type[Any], ...] = (MasterEntry, Version, StateRow, Reject, RawMessage)
 """What is packed: the types of the first topics."""
 Finding = tuple[Topic, int, bytes | str]
@@ -45,7 +44,9 @@ _DECODERS = {Topic(rank): msgspec.msgpack.Decoder(kind).decode for rank, kind in
 _decode_row = msgspec.msgpack.Decoder(Version).decode
 
 
-def pack(found: Entry | Reject | RawMessage, received_at: datetime | None = None) -> Finding:
+def pack(
+    found: MasterEntry | Version | StateRow | Reject | RawMessage, received_at: datetime | None = None
+) -> Finding:
     """Pack an entry with its time of receipt, or something else that has none."""
     return Topic(PACKED.index(type(found))), 0 if received_at is None else to_us(received_at), _encode(found)
 
@@ -100,16 +101,11 @@ class Spool:
         """Keep all that was added, for a run that continues this one."""
         self._connection.commit()
 
-    def read(self, topic: Topic) -> Iterator[Any]:
-        """Read the findings of a topic in their order."""
-        for (body,) in self._select("body FROM findings WHERE topic = ? ORDER BY id", topic):
+    def read(self, *topics: Topic) -> Iterator[Any]:
+        """Read the findings of some topics in the order of their time, then of the topics, then of the messages."""
+        wanted = f"topic IN ({', '.join('?' * len(topics))}) ORDER BY number, topic, id"
+        for topic, body in self._select(f"topic, body FROM findings WHERE {wanted}", *topics):
             yield _DECODERS[topic](body) if topic in _DECODERS else body
-
-    def read_entries(self) -> Iterator[Entry]:
-        """Read all entries in the order of their time."""
-        order = "WHERE topic <= ? ORDER BY number, topic, id"
-        for topic, body in self._select(f"topic, body FROM findings {order}", Topic.STATE):
-            yield _DECODERS[topic](body)
 
     def count(self, topic: Topic) -> int:
         """Count the findings of a topic."""
