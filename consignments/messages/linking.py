@@ -41,11 +41,12 @@ class LinkedMaster:
     houses: dict[str, None] = field(default_factory=dict)
 
 
-class LinkStore:
-    """The knowledge of a linker about earlier messages, and the rows that it makes, by number."""
+class Linker:
+    """Makes rows, by number, of entries that come in the order of their time, by its knowledge of earlier ones."""
 
     def __init__(self, rows: MutableMapping[int, Version]) -> None:
         self.rows, self.last_row = rows, 0
+        self.repeats, self.changes, self.extras = 0, Counter[str](), set[str]()
         self.versions: dict[str, int] = {}
         self.masters: dict[str, LinkedMaster] = {}
         self.listings: MutableMapping[str, str] = {}
@@ -74,19 +75,9 @@ class LinkStore:
         """Delete a row that came to nothing at the moment at which it came."""
         del self.rows[number]
 
-
-@dataclass
-class Linker:
-    """Makes rows of entries that come in the order of their time."""
-
-    store: LinkStore
-    repeats: int = 0
-    changes: Counter[str] = field(default_factory=Counter)
-    extras: set[str] = field(default_factory=set)
-
     def add_declaration(self, entry: Version) -> None:
         """Add a version of a house, a direct waybill or a postal item."""
-        record, known = entry.record, self.store.find_version(entry.record.consignment_id)
+        record, known = entry.record, self.find_version(entry.record.consignment_id)
         if self._is_repeat(entry, known):
             self.repeats += 1
             return
@@ -123,14 +114,14 @@ class Linker:
             self.changes["amended"] += 1
         self.extras.update(entry.extras)
         cancelled = record.cancelled_at is not None
-        number = self.store.add_row(structs.replace(entry, record=record, filled=filled, cancelled=cancelled))
+        number = self.add_row(structs.replace(entry, record=record, filled=filled, cancelled=cancelled))
         if known is None or not _is_older(record.issued_at, known[1].record.issued_at):
             # A late retry is recorded, and the newer version stays.
-            self.store.versions[record.consignment_id] = number
+            self.versions[record.consignment_id] = number
 
     def add_master(self, entry: MasterEntry) -> None:
         """Add a master: amend the known houses, and keep it for those that follow."""
-        master = self.store.get_master(entry.number)
+        master = self.get_master(entry.number)
         before = master.entry
         if before is not None and _is_older(entry.issued_at, before.issued_at):
             return
@@ -138,8 +129,8 @@ class Linker:
         withdrawn = entry.declaration is not None and entry.declaration.purpose == "delete"
         master.entry = None if withdrawn else entry
         for member in entry.members:
-            self.store.listings.setdefault(member, entry.number)
-            known = self.store.find_version(member)
+            self.listings.setdefault(member, entry.number)
+            known = self.find_version(member)
             if known is not None and known[1].record.master_id is None:
                 master.houses[member] = None
         if changed and not withdrawn:
@@ -155,16 +146,16 @@ class Linker:
     def _add_consolidation(self, master: LinkedMaster, entry: Version) -> None:
         codes = sort_codes({*(entry.record.quality or ()), "consolidation_without_houses"})
         name = entry.record.consignment_id
-        before = self.store.find_version(name)
+        before = self.find_version(name)
         self.add_declaration(structs.replace(entry, record=structs.replace(entry.record, quality=codes)))
-        after = self.store.find_version(name)
+        after = self.find_version(name)
         if after is not None and after != before:
             master.earlier = master.row
             master.row = None if after[1].cancelled else after[0]
 
     def _name_master(self, record: Consignment) -> Consignment:
         """Add the master that has listed a house or item which does not name it itself."""
-        master = self.store.listings.get(record.consignment_id)
+        master = self.listings.get(record.consignment_id)
         if master is None or record.master_id is not None:
             return record
         return structs.replace(record, master_id=master)
@@ -173,7 +164,7 @@ class Linker:
         """Note a house with its master; the first one withdraws the consolidation's own row."""
         if record.master_id is None or record.level == "master":
             return None
-        master = self.store.get_master(record.master_id)
+        master = self.get_master(record.master_id)
         if record.consignment_id not in master.houses:
             master.houses[record.consignment_id] = None
             self._withdraw_consolidation(record.master_id, master, record.received_at)
@@ -184,20 +175,20 @@ class Linker:
         number, master.row = master.row, None
         if number is None:
             return
-        if self.store.rows[number].record.received_at == at:
-            self.store.delete_row(number)
+        if self.rows[number].record.received_at == at:
+            self.delete_row(number)
             if master.earlier is None:
-                self.store.versions.pop(name, None)
+                self.versions.pop(name, None)
                 return
             number = master.earlier
         self._withdraw(number, at)
-        if name in self.store.versions:
-            self.store.versions[name] = number
+        if name in self.versions:
+            self.versions[name] = number
         self.changes["consolidations withdrawn"] += 1
 
     def _amend_house(self, house: str, earlier: MasterEntry | None, master: MasterEntry) -> None:
         """Add a row with what its master says now, in place of what an earlier version of the master filled."""
-        known = self.store.find_version(house)
+        known = self.find_version(house)
         if known is None or known[1].cancelled:
             return
         number, before = known
@@ -207,10 +198,10 @@ class Linker:
         record = enrich_house(own, master)
         filled = tuple(name for name in before.filled if name not in old) + list_filled(own, master)
         if record == before.record:
-            self.store.rows[number] = structs.replace(before, filled=filled)
+            self.rows[number] = structs.replace(before, filled=filled)
             return
         record = structs.replace(record, received_at=master.received_at)
-        self.store.versions[house] = self.store.add_row(structs.replace(before, record=record, filled=filled))
+        self.versions[house] = self.add_row(structs.replace(before, record=record, filled=filled))
         self.changes["houses amended by their master"] += 1
 
     def _is_repeat(self, entry: Version, known: tuple[int, Version] | None) -> bool:
@@ -218,14 +209,14 @@ class Linker:
         if known is not None and known[1].digest == entry.digest and not known[1].cancelled:
             return True
         mark = mark_version(entry)
-        seen = mark in self.store.seen and (entry.record.issued_at is not None or IN_FUTURE in entry.warnings)
-        self.store.seen.add(mark)
+        seen = mark in self.seen and (entry.record.issued_at is not None or IN_FUTURE in entry.warnings)
+        self.seen.add(mark)
         return seen and known is not None
 
     def _withdraw(self, number: int, at: datetime | None) -> None:
-        row = self.store.rows[number]
+        row = self.rows[number]
         record = structs.replace(row.record, cancelled_at=at)
-        self.store.set_row(number, structs.replace(row, record=record, cancelled=True))
+        self.set_row(number, structs.replace(row, record=record, cancelled=True))
 
 
 def _is_older(issued_at: datetime | None, known: datetime | None) -> bool:

@@ -32,7 +32,7 @@ from consignments.messages.entries import (
     digest_content,
 )
 from consignments.messages.kinds import LINKED, detect_kind, read_message_parts
-from consignments.messages.linking import Linker, LinkStore, resolve_states
+from consignments.messages.linking import Linker, resolve_states
 from consignments.messages.parsed import Declaration, Ignored, MasterDetails, MessageContext, Parsed, StateRow
 from consignments.messages.post.mapping import MessageMapping
 from consignments.messages.quality import UNIDENTIFIED, sort_codes
@@ -301,7 +301,7 @@ def _cut_batches(
 
 def link_entries(spool: Spool, progress: Progress | None = None) -> tuple[Linker, list[StateRow]]:
     """Make rows of all masters and versions, in the order of their time; return their linker, and the states that customs answered."""
-    linker = Linker(LinkStore(spool.rows))
+    linker = Linker(spool.rows)
     total = spool.count(Topic.MASTER) + spool.count(Topic.VERSION)
     for number, entry in enumerate(spool.read(Topic.MASTER, Topic.VERSION), start=1):
         if isinstance(entry, Version):

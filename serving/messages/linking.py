@@ -21,7 +21,7 @@ from msgspec import structs
 from consignments.errors import ServiceFault
 from consignments.identifiers import normalize_identifier
 from consignments.messages.entries import MasterEntry, Version, digest_content
-from consignments.messages.linking import LinkedMaster, Linker, LinkStore, enrich_house, mark_version
+from consignments.messages.linking import LinkedMaster, Linker, enrich_house, mark_version
 from consignments.messages.links import HouseLink, Link, MasterLink, pack_link
 from consignments.records import Consignment
 from consignments.timestamps import to_datetime
@@ -182,8 +182,8 @@ def list_concerned(entries: Sequence[MessageEntry], links: Links) -> list[str]:
     return list(concerned)
 
 
-class LogStore(LinkStore):
-    """The store of the messages of one request: what the links and the log say of earlier ones; `listed` are the rows to be scored."""
+class LogLinker(Linker):
+    """The linker of one request: it knows what the links and the log say of earlier messages; `listed` are the rows to be scored."""
 
     def __init__(self, links: Links, known: dict[str, KnownVersion]) -> None:
         super().__init__({})
@@ -234,7 +234,7 @@ class LinkingSession:
     """The linking of the messages of one request: the consignments that follow from them, and the masters of which none follows now."""
 
     def __init__(self, links: Links, known: dict[str, KnownVersion], entries: Sequence[MessageEntry]) -> None:
-        self._store, self._entries = LogStore(links, known), entries
+        self._linker, self._entries = LogLinker(links, known), entries
         self._masters = [entry for entry in entries if isinstance(entry, MasterEntry)]
         self._own: set[str] = set()
         self._marks: dict[str, list[bytes]] = {}
@@ -242,27 +242,26 @@ class LinkingSession:
 
     def run(self, now: datetime) -> Self:
         """Apply the rules to all entries, and return itself; what follows is received, or cancelled, at `now`."""
-        linker = Linker(self._store)
         for entry in self._entries:
             if isinstance(entry, Version):
-                linker.add_declaration(entry)
+                self._linker.add_declaration(entry)
                 self._own.add(entry.record.consignment_id)
-                if (mark := mark_version(entry)) in self._store.seen:
+                if (mark := mark_version(entry)) in self._linker.seen:
                     self._marks.setdefault(entry.record.consignment_id, []).append(mark)
             else:
-                master = self._store.get_master(entry.number)
+                master = self._linker.get_master(entry.number)
                 said = None if master.entry is None else master.entry.fields
-                if said == entry.fields and any(self._store.lacks(house, entry) for house in master.houses):
+                if said == entry.fields and any(self._linker.lacks(house, entry) for house in master.houses):
                     master.entry = None  # it could not amend a house for an earlier sender
-                linker.add_master(entry)
+                self._linker.add_master(entry)
         self._answer_again()
         answered = self._list_answered()
         self.unused = [
             entry.number
             for entry in self._masters
-            if answered.isdisjoint([entry.number, *self._store.get_master(entry.number).houses])
+            if answered.isdisjoint([entry.number, *self._linker.get_master(entry.number).houses])
         ]
-        for row in (self._store.rows[number] for number in self._store.listed):
+        for row in (self._linker.rows[number] for number in self._linker.listed):
             cancelled_at = None if row.record.cancelled_at is None else now
             record = structs.replace(row.record, received_at=now, cancelled_at=cancelled_at)
             rows = self.declared if record.consignment_id in self._own else self.amended
@@ -281,28 +280,28 @@ class LinkingSession:
             if isinstance(entry, Version):
                 wanted[entry.record.consignment_id] = True
                 continue
-            houses = self._store.get_master(entry.number).houses
+            houses = self._linker.get_master(entry.number).houses
             for house in houses:
                 wanted.setdefault(house, False)
             if entry.declaration is not None and not houses:
                 wanted[entry.number] = True
                 self._own.add(entry.number)
         for name, even_if_cancelled in wanted.items():
-            known = self._store.find_version(name)
+            known = self._linker.find_version(name)
             if name not in answered and known is not None and (even_if_cancelled or not known[1].cancelled):
-                self._store.listed[known[0]] = None
+                self._linker.listed[known[0]] = None
 
     def _list_answered(self) -> set[str]:
-        return {self._store.rows[number].record.consignment_id for number in self._store.listed}
+        return {self._linker.rows[number].record.consignment_id for number in self._linker.listed}
 
     def _list_house_links(self, state: State) -> Iterator[HouseLink]:
         """Yield the links of the houses whose versions were needed."""
         masters: dict[str, set[str]] = {}
-        for number, master in self._store.masters.items():
+        for number, master in self._linker.masters.items():
             for house in master.houses:
                 masters.setdefault(house, set()).add(number)
         for name, numbers in masters.items():
-            known, before = self._store.find_version(name), self._store.links.houses.get(name)
+            known, before = self._linker.find_version(name), self._linker.links.houses.get(name)
             logged = state.get_consignment(normalize_identifier(name)).version
             if known is None or logged is None:
                 continue  # its content was removed, or it was refused
@@ -315,11 +314,11 @@ class LinkingSession:
                 yield link
 
     def _list_master_links(self, refused: Collection[str]) -> Iterator[Link]:
-        links, listed = self._store.links, dict[str, dict[str, None]]()
+        links, listed = self._linker.links, dict[str, dict[str, None]]()
         for entry in self._masters:
-            mine = [name for name in entry.members if self._store.listings.get(name) == entry.number]
+            mine = [name for name in entry.members if self._linker.listings.get(name) == entry.number]
             listed.setdefault(entry.number, {}).update(dict.fromkeys(mine))
-        for number, master in self._store.masters.items():
+        for number, master in self._linker.masters.items():
             before = links.masters.get(number)
             if number not in listed and before is None:
                 continue  # only its houses are known
