@@ -39,6 +39,7 @@ Personal = Annotated[str, Meta(max_length=500, extra={"personal": True})]
 Time = Annotated[datetime, Meta(tz=True)]
 Amount = Annotated[float, Meta(ge=0)]
 Probability = Annotated[float, Meta(gt=0, le=1)]
+Codes = Annotated[tuple[Code, ...], Meta(max_length=50)]
 MAX_ITEMS = 1000
 """Maximum number of items of a consignment."""
 REQUIRED_IN_TABLES = {"required": True}
@@ -58,6 +59,9 @@ class Item(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     value: Annotated[Amount | None, about("declared value, in the consignment's currency")] = None
     hs_code: Annotated[Code | None, about("Harmonized System code, 6 digits or more")] = None
     origin_country: Annotated[Code | None, about("country of origin, ISO 3166-1 alpha-2")] = None
+
+
+Items = Annotated[tuple[Item, ...], Meta(max_length=MAX_ITEMS)]
 
 
 class Consignment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -100,7 +104,7 @@ class Consignment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hs_code: Annotated[Code | None, about("Harmonized System code, 6 digits or more")] = None
     origin_country: Annotated[Code | None, about("country of origin, ISO 3166-1 alpha-2")] = None
     items: Annotated[
-        Annotated[tuple[Item, ...], Meta(max_length=MAX_ITEMS)] | None,
+        Items | None,
         about("the kinds of goods, if there are several (JSON text in CSV)"),
     ] = None
     pieces: Annotated[Amount | None, about("number of pieces")] = None
@@ -116,7 +120,7 @@ class Consignment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = None
     level: Annotated[Level | None, about("of a waybill; master: a consolidation with unknown houses")] = None
     quality: Annotated[
-        Annotated[tuple[Code, ...], Meta(max_length=50)] | None,
+        Codes | None,
         about("named doubts of the reader of messages (JSON text in CSV)"),
     ] = None
 
@@ -169,7 +173,7 @@ class Alert(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     author: Annotated[Code | None, about("partner who sent it; missing: an own alert")] = None
     occurred_at: Annotated[Time | None, about("time of the seizure from which its indicators come")] = None
     indicators: Annotated[
-        Annotated[tuple[Code, ...], Meta(max_length=50)] | None,
+        Codes | None,
         about(
             "keyed hashes of names, addresses, phones and e-mails (JSON text in CSV); one that a party has is enough"
         ),
@@ -255,14 +259,14 @@ class Field:
 
     name: str
     kind: FieldKind
-    required: bool
-    personal: bool
-    choices: tuple[str, ...]
-    max_length: int | None
-    lowest: float | None
-    above: float | None
-    highest: float | None
-    meaning: str
+    required: bool = False
+    personal: bool = False
+    choices: tuple[str, ...] = ()
+    max_length: int | None = None
+    lowest: float | None = None
+    above: float | None = None
+    highest: float | None = None
+    meaning: str = ""
 
 
 @cache

@@ -6,7 +6,6 @@ An invalid file raises `FileFault`; an invalid row becomes a `Reject`, and the o
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,12 +15,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from consignments.columns import TYPES, Mask, convert_frame, normalize_array, to_items, to_lists
+from consignments.columns import LIST_DECODERS, TYPES, Mask, convert_frame, encode_list, normalize_array
 from consignments.errors import Reject
 from consignments.files.parquet_files import ParquetTable
 from consignments.files.raw_tables import RawTable, TablePart, refuse_bad_columns
 from consignments.files.table_files import read_files
-from consignments.files.table_writers import write_chunks, write_table
+from consignments.files.table_writers import convert_lists, write_chunks, write_table
 from consignments.records import Consignment, Field, LogColumns, ScoreRow, get_fields
 from consignments.timestamps import EPOCH, NO_TIME, get_time_column_us
 from consignments.validation import (
@@ -38,7 +37,7 @@ from consignments.validation import (
 )
 from consignments.workers import pause_garbage_collection
 
-__all__ = ["Reject", "write_chunks", "write_table"]
+__all__ = ["Reject", "convert_lists", "write_chunks", "write_table"]
 
 RECORD_ROWS = 1000
 """Rows of a checked table that are converted to records at a time."""
@@ -214,20 +213,18 @@ def _build_arrow_column(frame: pd.DataFrame, field: Field) -> Any:
     if field.kind == "time":
         times = get_time_column_us(frame, field.name)
         return pa.array(times, mask=times == NO_TIME).cast(kind)
-    values = normalize_array(pa.array(frame[field.name], from_pandas=True))
-    return to_lists(values, field.kind) if field.kind in ("items", "codes") else values.cast(kind)
+    return normalize_array(pa.array(frame[field.name], from_pandas=True)).cast(kind)
 
 
 def _convert_values(column: Any, field: Field) -> list[Any]:
-    if field.kind == "items":
-        return to_items(column)
     if field.kind == "time":
         since = column.cast(pa.int64()).cast(pa.duration("us")).to_numpy(zero_copy_only=False).tolist()
         return [None if delta is None else EPOCH + delta for delta in since]
     values: list[Any] = (
         column.to_numpy(zero_copy_only=False).tolist() if field.kind == "date" else column.to_pylist()
     )
-    return [None if each is None else tuple(each) for each in values] if field.kind == "codes" else values
+    decode = LIST_DECODERS.get(field.kind)
+    return values if decode is None else [None if text is None else decode(text) for text in values]
 
 
 def build_frame(records: Sequence[msgspec.Struct], record: type[msgspec.Struct]) -> pd.DataFrame:
@@ -243,5 +240,11 @@ def build_frame(records: Sequence[msgspec.Struct], record: type[msgspec.Struct])
 
 def build_rows(records: Sequence[msgspec.Struct], fields: Sequence[Field]) -> pa.Table:
     """Build an Arrow table in canonical form from some fields of records."""
-    rows = msgspec.to_builtins(records, builtin_types=(datetime, date))
-    return pa.Table.from_pylist(rows, pa.schema([(each.name, TYPES[each.kind]) for each in fields]))
+    return pa.table({each.name: _collect_values(records, each) for each in fields})
+
+
+def _collect_values(records: Sequence[msgspec.Struct], field: Field) -> Any:
+    values = [getattr(record, field.name) for record in records]
+    if field.kind in LIST_DECODERS:
+        values = [None if value is None else encode_list(value).decode() for value in values]
+    return pa.array(values, TYPES[field.kind])

@@ -227,9 +227,6 @@ def _get_column(table: Any, name: str, kind: Any) -> Any:
 
 def to_frame(table: Any) -> pd.DataFrame:
     """Convert rows in canonical form to a canonical frame."""
-    for place, field in enumerate(table.schema):
-        if field.name in columns.LIST_COLUMNS and field.type in (columns.ITEM_TYPE, columns.CODES_TYPE):
-            table = table.set_column(place, field.name, columns.to_list_texts(table.column(place)))
     frame: pd.DataFrame = table.to_pandas(types_mapper=DTYPES.get)
     if CANCELLED_SEQUENCE in frame:  # with missing values it would become a float, which is not exact
         frame[CANCELLED_SEQUENCE] = table.column(CANCELLED_SEQUENCE).to_pandas(
@@ -388,7 +385,7 @@ def _build_rejects(
     bad = np.flatnonzero(columns.combine_masks((fault.rows for fault in faults), len(part.table)))
     for begin in range(0, len(bad), REJECT_ROWS):
         taken = part.table.take(bad[begin : begin + REJECT_ROWS])
-        shown = [[_show_value(value) for value in column] for column in taken.columns]
+        shown = [[columns.get_value(value) for value in column] for column in taken.columns]
         for row, *values in zip(bad[begin : begin + REJECT_ROWS].tolist(), *shown, strict=True):
             given = dict(zip(taken.column_names, values, strict=True))
             mine = [fault for fault in faults if fault.rows[row]]
@@ -417,15 +414,6 @@ def _limit_rejects(rejects: Iterable[Reject], where: str) -> Iterator[Reject]:
                 todo="correct the cause, or split the table",
             )
         yield reject
-
-
-def _show_value(value: Any) -> Any:
-    """Convert a value as it was given; a text that is not UTF-8 is shown with replaced bytes."""
-    try:
-        return value.as_py()
-    except UnicodeDecodeError:
-        is_text = columns.get_type_family(value.type) == "text"
-        return value.as_buffer().to_pybytes().decode(errors="replace") if is_text else columns.BAD_TEXT
 
 
 def _format_shown_value(given: dict[str, Any], column: str, hidden: set[str]) -> str:

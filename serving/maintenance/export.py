@@ -27,12 +27,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
-from consignments.columns import NUMBER, TEXT, TIME, TYPES, format_value
+from consignments.columns import FILE_TYPES, NUMBER, TEXT, TIME, format_value
 from consignments.errors import BundleRefused, FileFault, ServiceFault
 from consignments.files.folders import draft_folder
 from consignments.files.whole_files import PRIVATE_FILE_MODE, replace_file
 from consignments.records import Alert, Consignment, Field, Outcome, get_fields
-from consignments.tables import build_rows
+from consignments.tables import build_rows, convert_lists
 from consignments.timestamps import to_datetime
 from consignments.validation import CANCELLED_SEQUENCE, SEQUENCE
 from models.reasons.ranking import Reason
@@ -248,7 +248,7 @@ class LogTables:
     def _open_records(
         self, name: str, record: type[msgspec.Struct], build: Any, further: Sequence[tuple[str, Any]] = ()
     ) -> None:
-        visible = [(each.name, TYPES[each.kind]) for each in self._list_visible(record)]
+        visible = [(each.name, FILE_TYPES[each.kind]) for each in self._list_visible(record)]
         self._open(name, [*visible, (SEQUENCE, SEQUENCE_TYPE), *further], build)
 
     def _open(self, name: str, columns: list[tuple[str, Any]], build: Any) -> None:
@@ -284,7 +284,7 @@ class LogTables:
         return [each for each in get_fields(record) if self._entries.vault or not each.personal]
 
     def _build_records(self, record: type[Any], _events: list[Any], records: list[Any]) -> Columns:
-        rows = build_rows(records, self._list_visible(record))
+        rows = convert_lists(build_rows(records, self._list_visible(record)))
         return dict(zip(rows.column_names, rows.columns, strict=True))
 
     def _build_consignments(self, events: list[ArrivalEvent], records: list[Consignment]) -> Columns:

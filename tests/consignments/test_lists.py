@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from support.table_examples import read_kind
 
 from consignments import columns
 from consignments.records import MAX_ITEMS, Item
@@ -15,8 +16,8 @@ from consignments.records import MAX_ITEMS, Item
 SHIRT = Item("shirt", 2.0, 0.4, 20.0, "061091", "NA")
 
 
-def read_texts(*rows: str | None) -> Any:
-    return columns.read_items(pa.array(rows, type=pa.large_string()))
+def decode(read: columns.ParsedColumn) -> list[tuple[Item, ...] | None]:
+    return [None if text is None else columns.decode_items(text) for text in read.values.to_pylist()]
 
 
 @pytest.mark.parametrize(
@@ -28,17 +29,17 @@ def read_texts(*rows: str | None) -> Any:
     ],
 )
 def test_lists_of_structs_are_read_as_parquet_and_frames_hold_them(given_items: Any) -> None:
-    read = columns.read_items(columns.to_arrow(pd.Series([given_items, None])))
-    assert columns.to_items(read.values) == [(SHIRT,), None]
+    read = read_kind(columns.to_arrow(pd.Series([given_items, None])))
+    assert decode(read) == [(SHIRT,), None]
 
 
 def test_a_part_of_a_column_of_lists_gives_its_own_items() -> None:
     lists = pa.array([[{"description": "a"}, {"description": "b"}], None, [], [{"description": "c"}]])
-    assert columns.to_items(columns.read_items(lists.slice(1)).values) == [None, (), (Item("c"),)]
+    assert decode(read_kind(lists.slice(1))) == [None, (), (Item("c"),)]
 
 
 def test_a_bad_item_in_a_list_is_a_fault_of_its_row() -> None:
-    read = columns.read_items(pa.array([[{"value": 1.0}, {"value": -1.0}], [{"value": 2.0}]]))
+    read = read_kind(pa.array([[{"value": 1.0}, {"value": -1.0}], [{"value": 2.0}]]))
     faults = [(why, rows.tolist()) for why, rows in read.faults if rows.any()]
     assert faults == [("item 2, value: below 0", [True, False])]
     assert read.values.to_pylist()[0] is None
@@ -46,10 +47,10 @@ def test_a_bad_item_in_a_list_is_a_fault_of_its_row() -> None:
 
 @pytest.mark.parametrize(("code", "text"), [(610910, "610910"), (9024000, "09024000")])
 def test_codes_given_as_numbers_become_texts_with_their_zeros(code: int, text: str) -> None:
-    read = read_texts(f'[{{"hs_code": {code}, "value": "3.5"}}]')
-    assert columns.to_items(read.values) == [(Item(hs_code=text, value=3.5),)]
-    of_lists = columns.read_items(pa.array([[{"hs_code": code}]]))
-    assert columns.to_items(of_lists.values) == [(Item(hs_code=text),)]
+    read = read_kind(pa.array([f'[{{"hs_code": {code}, "value": "3.5"}}]']))
+    assert decode(read) == [(Item(hs_code=text, value=3.5),)]
+    of_lists = read_kind(pa.array([[{"hs_code": code}]]))
+    assert decode(of_lists) == [(Item(hs_code=text),)]
 
 
 @pytest.mark.parametrize(
@@ -57,20 +58,21 @@ def test_codes_given_as_numbers_become_texts_with_their_zeros(code: int, text: s
     [pa.array(['[{"sku": "x", "description": "a"}]']), pa.array([[{"sku": "x", "description": "a"}]])],
 )
 def test_an_unknown_field_of_an_item_is_named_and_dropped(column: Any) -> None:
-    read = columns.read_items(column.cast(pa.large_string()) if pa.types.is_string(column.type) else column)
+    read = read_kind(column)
     assert read.unknown == ("sku",)
-    assert columns.to_items(read.values) == [(Item("a"),)]
+    assert decode(read) == [(Item("a"),)]
 
 
 def test_the_items_of_a_row_with_too_many_are_not_kept_in_memory() -> None:
-    read = read_texts("[" + ",".join(['{"sku": 1}'] * (MAX_ITEMS + 1)) + "]", '[{"colour": 1}]')
+    many = "[" + ",".join(['{"sku": 1}'] * (MAX_ITEMS + 1)) + "]"
+    read = read_kind(pa.array([many, '[{"colour": 1}]']))
     assert read.unknown == ("colour",)
 
 
 def test_what_is_neither_text_nor_list_is_a_fault() -> None:
-    assert columns.read_items(pa.array([1, None])).faults[0][1].tolist() == [True, False]
-    assert columns.read_items(pa.array([["a"], None])).faults[0][1].tolist() == [True, False]
-    assert columns.read_items(pa.nulls(2)).values.to_pylist() == [None, None]
+    assert read_kind(pa.array([1, None])).faults[0][1].tolist() == [True, False]
+    assert read_kind(pa.array([["a"], None])).faults[0][1].tolist() == [True, False]
+    assert read_kind(pa.nulls(2)).values.to_pylist() == [None, None]
 
 
 CODE_TEXTS = ['["a","b"]', None, "[1]", "a", json.dumps(["x"] * 51), json.dumps(["x" * 101])]
@@ -79,8 +81,7 @@ CODE_LISTS = [["a", "b"], None, ["a", None], ["x"] * 51, ["x" * 101], ["x" * 200
 
 @pytest.mark.parametrize("codes", [pa.array(CODE_TEXTS, pa.large_string()), pa.array(CODE_LISTS)])
 def test_codes_are_lists_of_texts_within_their_limits(codes: Any) -> None:
-    read = columns.convert_column(codes, "codes")
-    assert read.values.type == columns.CODES_TYPE
-    assert columns.to_list_texts(read.values).to_pylist() == ['["a","b"]', *[None] * 5]
+    read = read_kind(codes, "codes")
+    assert read.values.to_pylist() == ['["a","b"]', *[None] * 5]
     faults = [(why, rows.tolist()) for why, rows in read.faults]
     assert faults == [(columns.BAD_CODES, [False, False, *[True] * 4])]

@@ -7,9 +7,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
+from consignments.columns import ParsedColumn, read_column
 from consignments.files.table_files import read_files
 from consignments.files.table_writers import write_table
-from consignments.records import Alert, Consignment, Outcome
+from consignments.records import Alert, Consignment, Field, Outcome
 from consignments.tables import build_frame
 from features.batch import Tables
 
@@ -31,6 +32,11 @@ def write_records(path: Path, records: Sequence[Any], record: Any = None) -> Non
 def names_and_rows(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
     parts = list(read_files(path).parts)
     return parts[0].table.column_names, [row for part in parts for row in part.table.to_pylist()]
+
+
+def read_kind(column: Any, kind: Any = "items") -> ParsedColumn:
+    """Read a column of a field without limits."""
+    return read_column(column, Field("", kind))
 
 
 def written(path: Path, data: bytes) -> Path:
