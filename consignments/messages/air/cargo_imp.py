@@ -38,6 +38,7 @@ CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff]")
 INTERCHANGE_START = re.compile(r"\s*UN[AB][^\n]{0,400}")
 INTERCHANGE_SEGMENT = re.compile(r"(?:'\s*)?UN[ABHTZ][^'\n]{0,400}'")
 END_MARKS = frozenset(("NNNN", "=", "CONT", "LAST", "END"))
+UNITS = {"K": "KGM", "L": "LBR"}
 PHONE_CODES = frozenset(("TE", "TEL", "PHO", "PH"))
 COUNTRY_LINE = re.compile(r"[A-Z]{2}(?:/.*)?")
 is_contact = re.compile("(?:TE|TEL|PHO|PH|FX|FAX|TL|TX)/").match
@@ -178,11 +179,7 @@ def _read_totals(text: str, doubts: Doubts) -> tuple[float | None, float | None]
 def _read_weight(text: str, doubts: Doubts) -> float | None:
     """Read a weight such as K174.5 or L385 in kilograms."""
     unit, number = (text[:1], text[1:]) if text[:1].isalpha() else ("", text)
-    weight = values.parse_number(number or None, doubts, "gross_weight_kg")
-    if weight is None or unit in values.IMP_KILOGRAMS:
-        return None if weight is None else weight * values.IMP_KILOGRAMS[unit]
-    doubts.note("unit_doubtful", "gross_weight_kg")
-    return None if unit else weight
+    return values.parse_kilograms(number or None, UNITS.get(unit, unit), doubts, "gross_weight_kg")
 
 
 def _refuse_joined(segments: Sequence[Segment], where: str) -> None:

@@ -52,8 +52,6 @@ KILOGRAMS: dict[str, float] = load_table("content/units")["codes"]
 DOUBTFUL_KILOGRAMS = {name: KILOGRAMS[code] for name, code in load_codes("content/units", "others").items()}
 """Kilograms in one unit, by what senders write who do not use the code."""
 POUND, OUNCE = KILOGRAMS["LBR"], KILOGRAMS["ONZ"]
-IMP_KILOGRAMS = {"K": 1.0, "L": POUND}
-"""Kilograms in one unit of Cargo-IMP."""
 
 
 def parse_number(text: str | None, doubts: Doubts, field: str | None = None) -> float | None:
