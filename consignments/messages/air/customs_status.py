@@ -96,12 +96,12 @@ def _read_answer(message: Node, table: Mapping[str, Any], authority: str | None)
         state: EventState | None = states.get((code or "").upper(), table.get("state"))
         if not (code or state):
             raise MessageFault("no status", where=table["code"])
-        if not names:
-            expected = "a transport document, a receptacle or an MRN"
-            raise MessageFault("an answer that names no consignment", expected=expected)
         if state is None:
             yield Ignored(source, f"its status {(code or '')[:10]!r} is not known")
             continue
+        if not names:
+            expected = "a transport document, a receptacle or an MRN"
+            raise MessageFault("an answer that names no consignment", expected=expected)
         text = _read_text(levels, table)
         if state == "assessment_complete" and text and REMOVED.search(text):
             state = "resolved"
@@ -135,7 +135,8 @@ def _list_subjects(levels: Sequence[Node], table: Mapping[str, Any]) -> list[str
     nodes = find_values(levels, table["houses"]) if "houses" in table else []
     if houses := list(filter(None, (find_text([node], table["number"]) for node in nodes))):
         is_above = not table["of_post"] or parse_awb(waybill or "") is not None
-        return [_join_identifier(waybill if is_above else None, house) for house in houses]
+        joined = (_join_identifier(waybill if is_above else None, house) for house in houses)
+        return list(dict.fromkeys(joined))
     receptacles = find_texts(levels, table["receptacles"]) if table["of_post"] else []
     named = waybill or _find_text(levels, table, "reference")
     if receptacles or not named:
