@@ -5,7 +5,7 @@ only for the words they give to `@id` and `@type`; one that stands elsewhere is 
 """
 
 import re
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from consignments.errors import MessageFault
@@ -150,10 +150,8 @@ def find_link(value: Any) -> str:
     return value["@id"][0] if isinstance(value, dict) and is_link(value) else ""
 
 
-def walk_objects(
-    nodes: Iterable[Node], through: Container[str] | None = None, without: frozenset[str] = frozenset()
-) -> Iterator[Node]:
-    """Yield objects and all that is in them, or in properties of some names, but objects of some types; each once."""
+def walk_objects(nodes: Iterable[Node], without: frozenset[str] = frozenset()) -> Iterator[Node]:
+    """Yield objects and all that is in them but objects of some types, each once."""
     stack, seen = list(nodes)[::-1], set[int]()
     while stack:
         node = stack.pop()
@@ -161,71 +159,84 @@ def walk_objects(
             continue
         seen.add(id(node))
         yield node
-        read = [values for name, values in node.items() if through is None or name in through]
-        inner = [each for values in read for each in values if isinstance(each, dict)]
+        inner = [each for values in node.values() for each in values if isinstance(each, dict)]
         stack.extend(each for each in reversed(inner) if without.isdisjoint(each["@type"]))
 
 
-def list_objects(node: Node, name: str) -> list[Node]:
-    """List the objects of a property, each once; a link that leads nowhere is none."""
-    objects = (value for value in node.get(name, ()) if isinstance(value, dict) and not is_link(value))
-    return list({id(each): each for each in objects}.values())
+def list_values(node: Node | None, name: str) -> list[Any]:
+    """List the values of a property."""
+    return node.get(name, []) if node else []
 
 
-def find_object(node: Node, name: str) -> Node:
-    """Find the first object of a property; one that says nothing if there is none."""
-    return next(iter(list_objects(node, name)), {})
-
-
-def leads_nowhere(node: Node, names: Iterable[str]) -> bool:
-    """Check whether a link in one of some properties leads nowhere."""
-    return any(find_link(value) for name in names for value in node.get(name, ()))
-
-
-def read_text(node: Node, path: str) -> str | None:
+def read_text(node: Node | None, path: str) -> str | None:
     """Read the first text, number or code on a path of properties."""
     return find_text([node], path)
 
 
-def read_code(node: Node, path: str) -> str | None:
+def read_code(node: Node | None, path: str) -> str | None:
     """Read the first code on a path of properties, without the vocabulary that it is of."""
     text = read_text(node, path)
     return get_code(text) if text else None
 
 
-def read_name(node: Node, path: str) -> str:
+def read_name(node: Node | None, path: str) -> str:
     """Read the local name of a code in small letters; empty if there is none."""
     return get_local_name(read_text(node, path) or "")
 
 
-def read_measure(
-    node: Node, name: str, field: str | None, doubts: Doubts, unit: str = "unit"
-) -> tuple[float | None, str | None]:
-    """Read the first number of a property, bare, typed, as text, or of a value object, and the code of its unit."""
-    for value in node.get(name, ()):
-        is_object = isinstance(value, dict)
-        amount = next(iter(value.get("numericalvalue", ())), None) if is_object else value
-        number = parse_number(clean_text(amount), doubts, field)
-        if number is not None:
-            return number, read_code(value, unit) if is_object else None
-    return None, None
+class NodeReader:
+    """Reads the objects and amounts of properties; a link that leads nowhere and a value that cannot be used are doubts."""
 
+    def __init__(self, doubts: Doubts) -> None:
+        self.doubts = doubts
 
-def read_number(node: Node, name: str, field: str | None, doubts: Doubts) -> float | None:
-    """Read the first number of a property."""
-    return read_measure(node, name, field, doubts)[0]
+    def list_objects(self, node: Node | None, name: str) -> list[Node]:
+        """List the objects of a property, each once."""
+        return self._select_objects(list_values(node, name))
 
+    def _select_objects(self, values: list[Any]) -> list[Node]:
+        found: dict[int, Node] = {}
+        for value in values:
+            if isinstance(value, dict) and not is_link(value):
+                found.setdefault(id(value), value)
+            elif find_link(value):
+                self.doubts.add("link_unresolved")
+        return list(found.values())
 
-def read_kilograms(node: Node, name: str, field: str, doubts: Doubts) -> float | None:
-    """Read a weight; one without a unit is kilograms, in doubt."""
-    return convert_weight(*read_measure(node, name, field, doubts), doubts, field)
+    def find_object(self, node: Node | None, name: str) -> Node | None:
+        """Find the first object of a property."""
+        return next(iter(self.list_objects(node, name)), None)
 
+    def read_measure(
+        self, node: Node | None, name: str, field: str | None, unit: str = "unit"
+    ) -> tuple[float | None, str | None]:
+        """Read the first number of a property, bare, typed, as text, or of a value object, and the code of its unit."""
+        for value in list_values(node, name):
+            is_object = isinstance(value, dict)
+            amount = next(iter(value.get("numericalvalue", ())), None) if is_object else value
+            number = parse_number(clean_text(amount), self.doubts, field)
+            if number is not None:
+                return number, read_code(value, unit) if is_object else None
+        return None, None
 
-def read_place(node: Node, name: str) -> str | None:
-    """Read the IATA code of a location; of a UN/LOCODE the last three letters, as in air transport."""
-    for value in node.get(name, ()):
-        given = read_code(value, "locationcodes") if isinstance(value, dict) else value
-        code = (clean_text(given) or "").upper().replace(" ", "") if isinstance(given, str) else ""
-        if code.isascii() and code.isalnum():
+    def read_number(self, node: Node | None, name: str, field: str | None = None) -> float | None:
+        """Read the first number of a property."""
+        return self.read_measure(node, name, field)[0]
+
+    def read_kilograms(self, node: Node | None, name: str, field: str) -> float | None:
+        """Read a weight; one without a unit is kilograms, in doubt."""
+        return convert_weight(*self.read_measure(node, name, field), self.doubts, field)
+
+    def read_place(self, node: Node, name: str) -> str | None:
+        """Read the IATA code of a location; of a UN/LOCODE the last three letters, as in air transport."""
+        for value in list_values(node, name):
+            if not isinstance(value, str) or LINK.fullmatch(value.strip()):
+                location = next(iter(self._select_objects([value])), None)
+                if location is None:
+                    continue
+                value = read_code(location, "locationcodes")
+            code = (clean_text(value) or "").upper().replace(" ", "")
+            if not code.isascii() or not code.isalnum():
+                return None
             return code[2:] if len(code) == UN_LOCODE_LENGTH else code
-    return None
+        return None

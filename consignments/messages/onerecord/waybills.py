@@ -5,7 +5,8 @@ of a run: `OneRecordLinker` collects them first and reads them then."""
 
 from collections import Counter
 from collections.abc import Container, Iterator
-from itertools import chain, islice
+from functools import cached_property
+from itertools import islice
 from typing import Any
 
 from msgspec import structs
@@ -21,18 +22,13 @@ from consignments.messages.content.values import Doubts, Fields
 from consignments.messages.onerecord.graph import (
     LINK_KEYS,
     SOURCE,
+    NodeReader,
     ObjectGraph,
-    find_object,
     get_code,
     is_link,
-    leads_nowhere,
-    list_objects,
+    list_values,
     read_code,
-    read_kilograms,
-    read_measure,
     read_name,
-    read_number,
-    read_place,
     read_text,
     walk_objects,
 )
@@ -51,8 +47,6 @@ PAYMENTS = dict.fromkeys(("p", "pp", "prepaid"), "prepaid") | dict.fromkeys(("c"
 MAX_BOOKING_OBJECTS = 200
 NOT_OF_A_BOOKING = frozenset(("waybill", "shipment", "piece"))
 """Types of what a booking links to, whose legs may be those of other bookings."""
-PLACES = ("departurelocation", "arrivallocation")
-OF_GOODS = ("goodsdescription", "hscode", "pieces", "totalgrossweight")
 NOTE_CODES = ("country", "subjectcode", "contentcode")
 YES = frozenset(("true", "1", "yes"))
 LEVELS: tuple[Level, ...] = ("master", "house", "direct")
@@ -62,234 +56,232 @@ MAX_WAYBILLS_OF_A_SHIPMENT = 10
 """A house and its masters share a shipment; links of more waybills to it are not followed."""
 MAX_KIND_CHARACTERS = 40
 
-_FOLLOWED_NAMES = (
-    "involvedparties partydetails basedatlocation address contactpersons contactdetails otheridentifiers pieces containedpieces "
-    "containeditems contentproducts ofproduct customsinformation waybilllineitems lineitempackages piecereferences othercharges "
-    "departurelocation arrivallocation"
-)
-FOLLOWED = frozenset((*_FOLLOWED_NAMES.split(), *DIRECT_ROLES))
-"""Properties whose objects are read; a link in them that leads nowhere is a doubt."""
+QUIET = NodeReader(Doubts())
+"""Reads what is no doubt if it is missing."""
 
 
-def read_waybill(
-    declaration: Declaration, waybill: Node, shipment: Node, number: str | None, master: str | None = None
-) -> Declaration | MasterDetails:
-    """Read what a waybill and its shipment declare, of which one may say nothing."""
-    fields, doubts = declaration.fields, declaration.doubts
-    whole = _join_objects(waybill, shipment)
-    pieces, legs = _list_pieces(whole), _list_legs(whole)
-    fields |= {"channel": "air_cargo", **_read_parties(whole, doubts)}
-    fields |= _read_goods(whole, pieces, doubts)
-    fields |= _read_charges(whole, doubts)
-    notes: dict[CustomsNote, None] = {}
-    for note in [note for node in (whole, *pieces) for note in list_objects(node, "customsinformation")]:
-        country, subject, code = ((read_code(note, name) or "").upper() for name in NOTE_CODES)
-        notes[CustomsNote(country, subject, code, read_text(note, "note") or "")] = None
-    read = islice(walk_objects([whole, *legs], FOLLOWED), MAX_PIECES)
-    if any(leads_nowhere(node, FOLLOWED) for node in read):
-        doubts.add("link_unresolved")
-    return waybills.finish_waybill(declaration, _read_journey(whole, legs), list(notes), number, master)
+class WaybillReader(NodeReader):
+    """Reads what a waybill and its shipment declare, of which one may be missing."""
+
+    def __init__(self, declaration: Declaration, waybill: Node | None, shipment: Node | None) -> None:
+        super().__init__(declaration.doubts)
+        self.declaration, self.waybill, self.shipment = declaration, waybill, shipment
+        self.holders = [node for node in (waybill, shipment) if node is not None]
+
+    def read(self, number: str | None, master: str | None = None) -> Declaration | MasterDetails:
+        """Read parties, goods, charges, journey and notes."""
+        fields = self.declaration.fields
+        fields |= {"channel": "air_cargo", **self._read_parties()}
+        fields |= self._read_goods()
+        fields |= self._read_charges()
+        notes: dict[CustomsNote, None] = {}
+        for node in (*self.holders, *self.pieces):
+            for note in self.list_objects(node, "customsinformation"):
+                country, subject, code = ((read_code(note, name) or "").upper() for name in NOTE_CODES)
+                notes[CustomsNote(country, subject, code, read_text(note, "note") or "")] = None
+        return waybills.finish_waybill(self.declaration, self._read_journey(), list(notes), number, master)
+
+    def _read_parties(self) -> Fields:
+        """Read sender, consignee, forwarder and carrier; the first of each role counts."""
+        found: dict[str, Node] = {}
+        for node in self.holders:
+            for party in self.list_objects(node, "involvedparties"):
+                if role := ROLES.get(read_name(party, "partyrole")):
+                    found.setdefault(role, party)
+            for name, role in DIRECT_ROLES.items():
+                if (direct := self.find_object(node, name)) is not None:
+                    found.setdefault(role, direct)
+        details = {role: self.find_object(party, "partydetails") or party for role, party in found.items()}
+        fields: Fields = {}
+        for side in ("sender", "consignee"):
+            if side in found:
+                fields |= values.build_party(side, self._read_party(details[side], found[side]), self.doubts)
+        sender, carrier = [found.get("sender"), details.get("sender")], details.get("carrier")
+        identifiers = (each for node in sender for each in self.list_objects(node, "otheridentifiers"))
+        accounts = (each for each in identifiers if read_name(each, "otheridentifiertype") in ACCOUNT_TYPES)
+        fields["account_id"] = read_text(next(accounts, None), "textualvalue")
+        fields["declarant"] = _read_party_name(details.get("declarant"))
+        fields["carrier"] = read_text(carrier, "airlinecode") or _read_party_name(carrier)
+        return fields
+
+    def _read_party(self, details: Node, party: Node) -> Fields:
+        place = self.find_object(details, "basedatlocation")
+        holder = self.find_object(place, "address") or self.find_object(details, "address") or place
+        given: Fields = {part: read_text(holder, name) for part, name in ADDRESS.items()}
+        lines = find_texts([holder], "streetaddresslines")
+        if not (lines or given["box"] or given["city"]):
+            lines = find_texts([place], "locationname")
+        if given["country"] and ":" in given["country"]:
+            given["country"] = get_code(given["country"])
+        given |= {"name": _read_party_name(details), "lines": lines}
+        return given | self._read_contacts([details, party])
+
+    def _read_contacts(self, nodes: list[Node]) -> dict[str, str]:
+        """Read the first telephone number and e-mail address of a party and its contact persons."""
+        people = [person for node in nodes for person in self.list_objects(node, "contactpersons")]
+        found: dict[str, str] = {}
+        for holder in (*nodes, *people):
+            for contact in self.list_objects(holder, "contactdetails"):
+                if text := read_text(contact, "textualvalue"):
+                    kind = CONTACTS.get(read_name(contact, "contactdetailtype"))
+                    found.setdefault(kind or ("email" if "@" in text else ""), text)
+            for name, kind in OWN_CONTACTS.items():
+                if own := read_text(holder, name):
+                    found.setdefault(kind, own)
+        return found
+
+    @cached_property
+    def pieces(self) -> list[Node]:
+        """Return the pieces of the shipment, else those that the lines of its waybill refer to; each once."""
+        for holder in reversed(self.holders):
+            pieces = self.list_objects(holder, "pieces")
+            for line in _list_lines(self, holder):
+                pieces += self.list_objects(line, "piecereferences")
+            if pieces:
+                return list({id(piece): piece for piece in pieces}.values())[:MAX_PIECES]
+        return []
+
+    def _count_links(self) -> int:
+        """Count the pieces that a shipment lists and that the lines of its waybill refer to, known or not; the larger number."""
+        listed = max((_count_values(holder, "pieces") for holder in self.holders), default=0)
+        lines = (line for holder in self.holders for line in _list_lines(QUIET, holder))
+        referred = sum(_count_values(line, "piecereferences") for line in lines)
+        if listed and referred and listed != referred:
+            self.doubts.add("piece_count_mismatch")
+        return max(listed, referred)
+
+    def _read_goods(self) -> Fields:
+        """Read description, lines, pieces and weight."""
+        lines = self.list_objects(self.waybill, "waybilllineitems")
+        items = _merge_items(self._read_pieces(self.pieces, set(), 0))
+        counted = _sum_known([self.read_number(line, "piececountforrate", "pieces") for line in lines])
+        linked = max(len(self.pieces), self._count_links())
+        if counted is not None and linked and counted != linked:
+            self.doubts.add("piece_count_mismatch")
+        holders = self.holders[::-1]
+        described = (read_text(node, "goodsdescription") for node in (*holders, *lines))
+        coded = (read_code(node, "hscode") for node in (*holders, *lines))
+        goods = values.summarize_items(items)
+        return {
+            "description": next(filter(None, described), None) or goods["description"],
+            "hs_code": goods["hs_code"] or next(filter(None, coded), None),
+            "origin_country": goods["origin_country"],
+            "items": items or None,
+            "pieces": counted if counted is not None else float(linked) or None,
+            "gross_weight_kg": self._read_weight(lines),
+        }
+
+    def _read_weight(self, lines: list[Node]) -> float | None:
+        """Read the total; else add up all pieces, else all lines of the waybill."""
+        for holder in reversed(self.holders):
+            total = self.read_kilograms(holder, "totalgrossweight", "gross_weight_kg")
+            if total is not None:
+                return total
+        for nodes, name in ((self.pieces, "grossweight"), (lines, "grossweightforrate")):
+            total = _sum_known([self.read_kilograms(node, name, "gross_weight_kg") for node in nodes])
+            if total is not None:
+                return round(total, 9)
+        return None
+
+    def _read_pieces(self, pieces: list[Node], seen: set[int], depth: int) -> list[Fields]:
+        """Read the lines of pieces and of those in them; each piece once, whatever links to it."""
+        items: list[Fields] = []
+        for piece in pieces:
+            if id(piece) not in seen and len(seen) < MAX_PIECES:
+                seen.add(id(piece))
+                items += self._read_piece(piece, seen, depth)
+        return items
+
+    def _read_piece(self, piece: Node, seen: set[int], depth: int) -> list[Fields]:
+        """Read the lines of one piece: one for each item or product, else those of the pieces in it, else one for itself."""
+        own = self._read_product(piece, "goodsdescription")
+        items = [self._read_item(item) for item in self.list_objects(piece, "containeditems")]
+        products = self.list_objects(piece, "contentproducts")
+        items += [self._read_product(each, "description") for each in products]
+        if not items and depth < MAX_PIECE_DEPTH:
+            inner = [each for each in self.list_objects(piece, "containedpieces") if each is not piece]
+            if inner and all(id(each) in seen for each in inner):
+                return []
+            items = self._read_pieces(inner, seen, depth + 1)
+        if not items:
+            items = [{"hs_code": own["hs_code"]}]
+        for item in items:
+            for name in ("description", "origin_country"):
+                item[name] = item.get(name) or own[name]
+            item.setdefault("quantity", 1.0)
+        return items
+
+    def _read_item(self, item: Node) -> Fields:
+        of_product = self._read_product(self.find_object(item, "ofproduct"), "description")
+        own = self._read_product(item, "description")
+        quantity = self.read_number(item, "itemquantity", "items.quantity")
+        price, _ = self.read_measure(item, "unitprice", "items.value", "currencyunit")
+        count = quantity if quantity is not None else 1.0
+        described = of_product["description"] or own["description"]
+        return {
+            "description": described or read_text(item, "goodsdescription"),
+            "hs_code": of_product["hs_code"] or own["hs_code"],
+            "quantity": quantity,
+            "value": None if price is None else round(price * count, 6),
+            "net_weight_kg": self.read_kilograms(item, "netweight", "items.net_weight_kg"),
+            "origin_country": own["origin_country"] or of_product["origin_country"],
+        }
+
+    def _read_product(self, node: Node | None, described: str) -> Fields:
+        """Read what an object says of goods: description, tariff code and country of origin."""
+        country = read_code(node, "productioncountry")
+        return {
+            "description": read_text(node, described),
+            "hs_code": read_code(node, "hscode"),
+            "origin_country": values.read_country(country, "items.origin_country", self.doubts),
+        }
+
+    def _read_charges(self) -> Fields:
+        """Read the declared value, and the freight if each line of the waybill has an amount."""
+        nil = (read_text(self.waybill, "nvdforcustoms") or "").lower() in YES
+        declared = None
+        if not nil:
+            declared = self._read_amount(self.waybill, "declaredvalueforcustoms", "declared_value")
+        lines, others = (
+            [self._read_amount(each, name, "postage") for each in self.list_objects(self.waybill, of)]
+            for of, name in (("waybilllineitems", "chargetotal"), ("othercharges", "otherchargeamount"))
+        )
+        freight = [*lines, *others]
+        currency = next((money.currency for money in freight if money and money.currency), None)
+        known = freight if lines and None not in lines else ()
+        charges = waybills.settle_charges(declared, known, currency, self.doubts)
+        return charges | {"payment": PAYMENTS.get(read_name(self.waybill, "weightvaluationindicator"))}
+
+    def _read_amount(self, node: Node | None, name: str, field: str) -> Money | None:
+        amount, currency = self.read_measure(node, name, field, "currencyunit")
+        return None if amount is None else Money(amount, currency.upper() if currency else None)
+
+    def _read_journey(self) -> Journey:
+        """Read places in order, and flights."""
+        legs = next((found for holder in self.holders if (found := _list_legs(holder))), [])
+        names = ("departurelocation", "arrivallocation")
+        stops = [self.read_place(leg, name) for leg in legs for name in names]
+        places = ([self.read_place(holder, name) for holder in self.holders] for name in names)
+        origin, destination = (next(filter(None, given), None) for given in places)
+        return Journey(
+            origin, destination, stops, [(read_text(leg, "transportidentifier"), None) for leg in legs]
+        )
 
 
-def _join_objects(waybill: Node, shipment: Node) -> Node:
-    """Join a waybill and its shipment to one object; what the waybill says comes first, but for the goods."""
-    orders = {
-        name: (shipment, waybill) if name in OF_GOODS else (waybill, shipment) for name in waybill | shipment
-    }
-    return {name: [value for node in nodes for value in node.get(name, ())] for name, nodes in orders.items()}
-
-
-def _read_journey(whole: Node, legs: list[Node]) -> Journey:
-    """Read places in order, and flights."""
-    origin, destination = (read_place(whole, name) for name in PLACES)
-    stops = [read_place(leg, name) for leg in legs for name in PLACES]
-    return Journey(
-        origin, destination, stops, [(read_text(leg, "transportidentifier"), None) for leg in legs]
-    )
-
-
-def _read_parties(whole: Node, doubts: Doubts) -> Fields:
-    """Read sender, consignee, forwarder and carrier; the first of each role counts."""
-    found: dict[str, Node] = {}
-    for party in list_objects(whole, "involvedparties"):
-        if role := ROLES.get(read_name(party, "partyrole")):
-            found.setdefault(role, party)
-    for name, role in DIRECT_ROLES.items():
-        if direct := find_object(whole, name):
-            found.setdefault(role, direct)
-    details = {role: find_object(party, "partydetails") or party for role, party in found.items()}
-    fields: Fields = {}
-    for side in ("sender", "consignee"):
-        if side in found:
-            fields |= values.build_party(side, _read_party(details[side], found[side]), doubts)
-    sender, carrier = [found.get("sender", {}), details.get("sender", {})], details.get("carrier", {})
-    identifiers = (each for node in sender for each in list_objects(node, "otheridentifiers"))
-    accounts = (each for each in identifiers if read_name(each, "otheridentifiertype") in ACCOUNT_TYPES)
-    fields["account_id"] = read_text(next(accounts, {}), "textualvalue")
-    fields["declarant"] = _read_party_name(details.get("declarant", {}))
-    fields["carrier"] = read_text(carrier, "airlinecode") or _read_party_name(carrier)
-    return fields
-
-
-def _read_party(details: Node, party: Node) -> Fields:
-    place = find_object(details, "basedatlocation")
-    holder = find_object(place, "address") or find_object(details, "address") or place
-    given: Fields = {part: read_text(holder, name) for part, name in ADDRESS.items()}
-    lines = find_texts([holder], "streetaddresslines")
-    if not (lines or given["box"] or given["city"]):
-        lines = find_texts([place], "locationname")
-    if given["country"] and ":" in given["country"]:
-        given["country"] = get_code(given["country"])
-    given |= {"name": _read_party_name(details), "lines": lines}
-    return given | _read_contacts([details, party])
-
-
-def _read_contacts(nodes: list[Node]) -> dict[str, str]:
-    """Read the first telephone number and e-mail address of a party and its contact persons."""
-    people = [person for node in nodes for person in list_objects(node, "contactpersons")]
-    found: dict[str, str] = {}
-    for holder in (*nodes, *people):
-        for contact in list_objects(holder, "contactdetails"):
-            if text := read_text(contact, "textualvalue"):
-                kind = CONTACTS.get(read_name(contact, "contactdetailtype"))
-                found.setdefault(kind or ("email" if "@" in text else ""), text)
-        for name, kind in OWN_CONTACTS.items():
-            if own := read_text(holder, name):
-                found.setdefault(kind, own)
-    return found
-
-
-def _list_pieces(whole: Node) -> list[Node]:
-    """List the pieces of the shipment, else those that the lines of its waybill refer to; each once."""
-    referred = (list_objects(line, "piecereferences") for line in _list_lines(whole))
-    pieces = list_objects(whole, "pieces") or list(chain.from_iterable(referred))
-    return list({id(piece): piece for piece in pieces}.values())[:MAX_PIECES]
-
-
-def _list_lines(whole: Node) -> Iterator[Node]:
+def _list_lines(reader: NodeReader, holder: Node) -> Iterator[Node]:
     """Yield the lines of a waybill and the waybill itself, each with its packages: they may refer to pieces."""
-    for line in (*list_objects(whole, "waybilllineitems"), whole):
-        yield from (line, *list_objects(line, "lineitempackages"))
+    for line in (*reader.list_objects(holder, "waybilllineitems"), holder):
+        yield from (line, *reader.list_objects(line, "lineitempackages"))
 
 
-def _read_goods(whole: Node, pieces: list[Node], doubts: Doubts) -> Fields:
-    """Read description, lines, pieces and weight."""
-    lines = list_objects(whole, "waybilllineitems")
-    items = _merge_items(_read_pieces(pieces, set(), 0, doubts))
-    counted = _sum_known([read_number(line, "piececountforrate", "pieces", doubts) for line in lines])
-    listed = _count_values(whole, "pieces")
-    referred = sum(_count_values(line, "piecereferences") for line in _list_lines(whole))
-    linked = max(len(pieces), listed, referred)
-    if (listed and referred and listed != referred) or (linked and counted not in (None, linked)):
-        doubts.add("piece_count_mismatch")
-    goods = values.summarize_items(items)
-    described = read_text(whole, "goodsdescription | waybilllineitems/goodsdescription")
-    return {
-        "description": described or goods["description"],
-        "hs_code": goods["hs_code"] or read_code(whole, "hscode | waybilllineitems/hscode"),
-        "origin_country": goods["origin_country"],
-        "items": items or None,
-        "pieces": counted if counted is not None else float(linked) or None,
-        "gross_weight_kg": _read_weight(whole, pieces, lines, doubts),
-    }
-
-
-def _read_weight(whole: Node, pieces: list[Node], lines: list[Node], doubts: Doubts) -> float | None:
-    """Read the total; else add up all pieces, else all lines of the waybill."""
-    total = read_kilograms(whole, "totalgrossweight", "gross_weight_kg", doubts)
-    for nodes, name in ((pieces, "grossweight"), (lines, "grossweightforrate")):
-        if total is None:
-            weights = [read_kilograms(node, name, "gross_weight_kg", doubts) for node in nodes]
-            known = _sum_known(weights)
-            total = None if known is None else round(known, 9)
-    return total
-
-
-def _read_pieces(pieces: list[Node], seen: set[int], depth: int, doubts: Doubts) -> list[Fields]:
-    """Read the lines of pieces and of those in them; each piece once, whatever links to it."""
-    items: list[Fields] = []
-    for piece in pieces:
-        if id(piece) not in seen and len(seen) < MAX_PIECES:
-            seen.add(id(piece))
-            items += _read_piece(piece, seen, depth, doubts)
-    return items
-
-
-def _read_piece(piece: Node, seen: set[int], depth: int, doubts: Doubts) -> list[Fields]:
-    """Read the lines of one piece: one for each item or product, else those of the pieces in it, else one for itself."""
-    own = _read_product(piece, "goodsdescription", doubts)
-    items = [_read_item(item, doubts) for item in list_objects(piece, "containeditems")]
-    products = list_objects(piece, "contentproducts")
-    items += [_read_product(each, "description", doubts) for each in products]
-    if not items and depth < MAX_PIECE_DEPTH:
-        inner = [each for each in list_objects(piece, "containedpieces") if each is not piece]
-        if inner and all(id(each) in seen for each in inner):
-            return []
-        items = _read_pieces(inner, seen, depth + 1, doubts)
-    if not items:
-        items = [{"hs_code": own["hs_code"]}]
-    for item in items:
-        for name in ("description", "origin_country"):
-            item[name] = item.get(name) or own[name]
-        item.setdefault("quantity", 1.0)
-    return items
-
-
-def _read_item(item: Node, doubts: Doubts) -> Fields:
-    of_product = _read_product(find_object(item, "ofproduct"), "description", doubts)
-    own = _read_product(item, "description", doubts)
-    quantity = read_number(item, "itemquantity", "items.quantity", doubts)
-    price, _ = read_measure(item, "unitprice", "items.value", doubts, "currencyunit")
-    count = quantity if quantity is not None else 1.0
-    described = of_product["description"] or own["description"]
-    return {
-        "description": described or read_text(item, "goodsdescription"),
-        "hs_code": of_product["hs_code"] or own["hs_code"],
-        "quantity": quantity,
-        "value": None if price is None else round(price * count, 6),
-        "net_weight_kg": read_kilograms(item, "netweight", "items.net_weight_kg", doubts),
-        "origin_country": own["origin_country"] or of_product["origin_country"],
-    }
-
-
-def _read_product(node: Node, described: str, doubts: Doubts) -> Fields:
-    """Read what an object says of goods: description, tariff code and country of origin."""
-    country = read_code(node, "productioncountry")
-    return {
-        "description": read_text(node, described),
-        "hs_code": read_code(node, "hscode"),
-        "origin_country": values.read_country(country, "items.origin_country", doubts),
-    }
-
-
-def _read_charges(whole: Node, doubts: Doubts) -> Fields:
-    """Read the declared value, and the freight if each line of the waybill has an amount."""
-    nil = (read_text(whole, "nvdforcustoms") or "").lower() in YES
-    declared = None if nil else _read_amount(whole, "declaredvalueforcustoms", "declared_value", doubts)
-    lines, others = (
-        [_read_amount(each, name, "postage", doubts) for each in list_objects(whole, of)]
-        for of, name in (("waybilllineitems", "chargetotal"), ("othercharges", "otherchargeamount"))
-    )
-    freight = [*lines, *others]
-    currency = next((money.currency for money in freight if money and money.currency), None)
-    known = freight if lines and None not in lines else ()
-    charges = waybills.settle_charges(declared, known, currency, doubts)
-    return charges | {"payment": PAYMENTS.get(read_name(whole, "weightvaluationindicator"))}
-
-
-def _read_amount(node: Node, name: str, field: str, doubts: Doubts) -> Money | None:
-    amount, currency = read_measure(node, name, field, doubts, "currencyunit")
-    return None if amount is None else Money(amount, currency.upper() if currency else None)
-
-
-def _read_party_name(details: Node) -> str | None:
+def _read_party_name(details: Node | None) -> str | None:
     parts = (read_text(details, name) for name in ("firstname", "middlename", "lastname"))
     person = values.join_lines(*parts, separator=" ")
     return read_text(details, "name") or person or read_text(details, "shortname")
 
 
 def _count_values(node: Node, name: str) -> int:
-    listed = node.get(name, ())
+    listed = list_values(node, name)
     objects = [next(iter(value["@id"]), id(value)) for value in listed if isinstance(value, dict)]
     return len({*objects, *(value for value in listed if isinstance(value, str))})
 
@@ -315,13 +307,15 @@ def _merge_items(items: list[Fields]) -> list[Fields]:
     return [item for item in merged.values() if any(item[name] is not None for name in facts)]
 
 
-def _list_legs(whole: Node) -> list[Node]:
-    """List the legs of a waybill, else of its booking, in the order of their numbers."""
-    below = walk_objects(list_objects(whole, "referredbookingoption"), without=NOT_OF_A_BOOKING)
-    for source in (whole, *islice(below, MAX_BOOKING_OBJECTS)):
-        if legs := list_objects(source, "transportlegs"):
-            legs.sort(key=lambda leg: read_number(leg, "sequencenumber", None, Doubts()) or 0.0)
-            return [find_object(leg, "activity") or leg for leg in legs]
+def _list_legs(holder: Node) -> list[Node]:
+    """List the legs of the booking, in the order of their numbers; a missing booking is no doubt."""
+    booking = QUIET.find_object(holder, "referredbookingoption")
+    below = walk_objects([booking], NOT_OF_A_BOOKING) if booking is not None else ()
+    for source in (holder, *islice(below, MAX_BOOKING_OBJECTS)):
+        legs = QUIET.list_objects(source, "transportlegs")
+        if legs:
+            legs.sort(key=lambda leg: QUIET.read_number(leg, "sequencenumber") or 0.0)
+            return [QUIET.find_object(leg, "activity") or leg for leg in legs]
     return []
 
 
@@ -350,7 +344,7 @@ class OneRecordLinker(ObjectGraph):
         self.shipments = [node for node in nodes if "shipment" in node["@type"] and not is_waybill(node)]
         self.stubs = {id(node) for node in self.waybills if node.keys() <= NUMBER_KEYS}
         notes = [node for node in nodes if "customsinformation" in node["@type"]]
-        listing = {id(node) for node in self.shipments if node.get("pieces")}
+        listing = {id(node) for node in self.shipments if list_values(node, "pieces")}
         add_inverses(self.waybills, "housewaybills", "masterwaybill")
         add_inverses(self.waybills, "masterwaybill", "housewaybills")
         add_inverses(self.shipments, "waybill", "shipment")
@@ -363,7 +357,7 @@ class OneRecordLinker(ObjectGraph):
         """Assign each waybill its first shipment that has no more waybills than carriage knows."""
         uses, assigned = Counter[int](), dict[int, Node]()
         for waybill in self.waybills:
-            for shipment in list_objects(waybill, "shipment"):
+            for shipment in QUIET.list_objects(waybill, "shipment"):
                 if uses[id(shipment)] < MAX_WAYBILLS_OF_A_SHIPMENT:
                     uses[id(shipment)] += 1
                     assigned[id(waybill)] = shipment
@@ -390,9 +384,9 @@ class OneRecordLinker(ObjectGraph):
         kind = read_name(node, "waybilltype")
         if named := next((level for level in LEVELS if level in kind), None):
             return named
-        if list_objects(node, "housewaybills"):
+        if QUIET.list_objects(node, "housewaybills"):
             return "master"
-        if node.get("masterwaybill"):
+        if list_values(node, "masterwaybill"):
             return "house"
         number = read_text(node, "waybillnumber") or ""
         has_prefix = bool(read_text(node, "waybillprefix")) or parse_awb(number) is not None
@@ -401,8 +395,8 @@ class OneRecordLinker(ObjectGraph):
     def _read_waybill(self, node: Node, level: Level) -> Parsed:
         issued_at = values.parse_time(read_text(node, "carrierdeclarationdate"))
         waybill = Declaration(issued_at=issued_at, level=level)
-        shipment = self.shipment_of.get(id(node), {})
-        if not shipment and node.get("shipment"):
+        shipment = self.shipment_of.get(id(node))
+        if shipment is None and list_values(node, "shipment"):
             waybill.doubts.add("link_unresolved")
         master = None
         if level == "house":
@@ -412,7 +406,7 @@ class OneRecordLinker(ObjectGraph):
                 number = f"{prefix}{number}"  # letters in the prefix are the forwarder's
         else:
             number = waybills.read_waybill_number(_read_awb_text(node), waybill.doubts)
-        parsed = read_waybill(waybill, node, shipment, number, master)
+        parsed = WaybillReader(waybill, node, shipment).read(number, master)
         if isinstance(parsed, MasterDetails) and id(node) in self.stubs:
             return structs.replace(parsed, declaration=None)
         return parsed
@@ -420,18 +414,20 @@ class OneRecordLinker(ObjectGraph):
     def _read_loose(self, node: Node, shipment: Node) -> Declaration:
         """Read goods that have no waybill."""
         waybill = Declaration()
-        if leads_nowhere(node, ("waybill", "ofshipment") if "piece" in node["@type"] else ("waybill",)):
-            waybill.doubts.add("link_unresolved")
-        read_waybill(waybill, {}, shipment, None)
+        reader = WaybillReader(waybill, None, shipment)
+        for name in ("waybill", *(["ofshipment"] if "piece" in node["@type"] else [])):
+            reader.list_objects(node, name)  # for the doubt about a link
+        reader.read(None)
         return waybill
 
 
 def _read_master_number(house: Node, doubts: Doubts) -> str | None:
     """Read the number of the first master that has one; a link that leads nowhere is a doubt only if there is no master."""
-    if masters := list_objects(house, "masterwaybill"):
+    links = NodeReader(Doubts())
+    masters = links.list_objects(house, "masterwaybill")
+    if masters:
         return waybills.read_waybill_number(next(filter(None, map(_read_awb_text, masters)), None), doubts)
-    if leads_nowhere(house, ["masterwaybill"]):
-        doubts.add("link_unresolved")
+    doubts |= links.doubts
     text = read_text(house, "masterwaybill | masterwaybillnumber")
     awb = parse_awb(text) if text else None
     return awb.number if awb else None
@@ -440,7 +436,7 @@ def _read_master_number(house: Node, doubts: Doubts) -> str | None:
 def add_inverses(nodes: list[Node], name: str, inverse: str, but: Container[int] = ()) -> None:
     """Add to the objects of a property what refers to them, behind what they refer to themselves; not to those with some `id`."""
     for node in nodes:
-        for target in list_objects(node, name):
+        for target in QUIET.list_objects(node, name):
             if target is not node and id(target) not in but:
                 target.setdefault(inverse, []).append(node)
 
@@ -449,7 +445,7 @@ def is_waybill(node: Node) -> bool:
     """Check whether an object is a waybill, or a shipment that has the number of one."""
     if any(kind.endswith("waybill") for kind in node["@type"]):
         return True
-    numbered = bool(node.get("waybillnumber"))
+    numbered = bool(list_values(node, "waybillnumber"))
     return numbered and (not node["@type"] or "shipment" in node["@type"])
 
 
