@@ -81,7 +81,7 @@ def read(
     report = start_report(spool, linker, states)
     if rejects is not None:
         write_rejects(spool.read(Topic.REJECT), rejects)
-    something = bool(len(spool.rows) or report.states or report.ignored or report.repeats)
+    something = bool(len(linker.rows) or report.states or report.ignored or report.repeats)
     if report.rejected and (strict or not something):
         what = "invalid messages with --strict" if something else "no valid message"
         first = next(spool.read(Topic.REJECT))
@@ -91,7 +91,7 @@ def read(
         spool.remove()
         raise FileFault(what, got=got, todo=f"{see} each message and its reason")
     complete = partial(complete_office, office=office, table=table)
-    write_chunks(build_table(spool, linker, report, complete), out)
+    write_chunks(build_table(linker, report, complete), out)
     if events is not None:
         write_table(build_frame(states, StateRow), events)
     spool.remove()

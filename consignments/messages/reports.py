@@ -117,7 +117,6 @@ def start_report(spool: Spool, linker: Linker, states: list[StateRow]) -> Messag
 
 
 def build_table(
-    spool: Spool,
     linker: Linker,
     report: MessageReport,
     complete: Callable[[Consignment], Consignment] = lambda record: record,
@@ -126,7 +125,7 @@ def build_table(
     extras = [name for name in EXTRA_COLUMNS if name in linker.extras]
     levels, quality, warnings = Counter[str](), Counter[str](), Counter[str]()
     months, given = Counter[str](), Counter[tuple[str, str]]()
-    rows, start = iter(spool.rows.values()), 0
+    rows, start = iter(linker.rows.values()), 0
     while (chunk := list(islice(rows, CHUNK_ROWS))) or not start:
         records = [complete(row.record) for row in chunk]
         table = build_rows(records, get_fields(Consignment))
