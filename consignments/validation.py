@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
+from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from consignments import columns
 from consignments.columns import Finding, Mask
@@ -128,7 +130,7 @@ class ReadReport:
 class PartCheck:
     """The check of a part of a table: `kept` are its valid rows in canonical form, which `good` marks.
 
-    `given` counts their values by field; after rows were dropped it is None, and the values must be counted again.
+    `given` has a bit for each field of each of them: whether it has a value.
     """
 
     faults: list[Finding]
@@ -136,12 +138,13 @@ class PartCheck:
     doubts: list[Finding]
     good: Mask
     kept: Any
-    given: Any
+    given: NDArray[np.uint8]
 
     def drop_rows(self, gone: Mask) -> Mask:
         """Drop some of the kept rows, and return them as a mask of all rows."""
         dropped = columns.mark_rows(np.flatnonzero(self.good)[gone], len(self.good))
-        self.good, self.kept, self.given = self.good & ~dropped, keep_rows(self.kept, ~gone), None
+        self.good, self.given = self.good & ~dropped, self.given[~gone]
+        self.kept = keep_rows(self.kept, ~gone)
         return dropped
 
 
@@ -215,10 +218,12 @@ def check_part(
     inside = sorted(f"items.{name}" for read in reads.values() for name in read.unknown)
     good = ~columns.combine_masks((each.rows for each in faults), len(table))
     kept = keep_rows(table, good)
-    given = np.array([len(kept) - kept.column(each.name).null_count for each in get_fields(record)])
+    given = np.column_stack(
+        [columns.to_mask(kept.column(each.name).is_valid()) for each in get_fields(record)]
+    )
     if wanted is not None:
         kept = kept.select([name for name in wanted if name in kept.column_names])
-    return PartCheck(faults, (*others, *inside), doubts, good, kept, given)
+    return PartCheck(faults, (*others, *inside), doubts, good, kept, np.packbits(given, axis=1))
 
 
 def _get_column(table: Any, name: str, kind: Any) -> Any:
@@ -291,7 +296,8 @@ def finish_check(
     is_log = SEQUENCE in given.columns and not issubclass(record, Truth)
     if issubclass(record, Truth | Consignment | Alert) and not is_log:
         _reject_repeated_identifiers(checks, record)
-    found = _build_all_rejects(given.columns, checks, parts, record)
+    pairs = zip(checks, parts, strict=True) if any(check.faults for check in checks) else ()
+    found = chain.from_iterable(_build_rejects(part, check.faults, record) for check, part in pairs)
     rejects = (*given.rejects, *_limit_rejects(found, given.name))
     if strict and rejects:
         more = f" and {len(rejects) - 1} more" if len(rejects) > 1 else ""
@@ -302,7 +308,9 @@ def finish_check(
         reasons[f"{fault.column}: {fault.text}"] += int(fault.rows.sum())
     warnings, examples = _count_doubts(checks)
     kept = sum(len(check.kept) for check in checks)
-    missing = (kept - np.sum([check.given for check in checks], axis=0)) / max(kept, 1)
+    names = [each.name for each in get_fields(record)]
+    bits = (np.unpackbits(check.given, axis=1, count=len(names)) for check in checks)
+    missing = (kept - np.sum([each.sum(axis=0) for each in bits], axis=0)) / max(kept, 1)
     report = ReadReport(
         name=given.name,
         rows=sum(len(check.good) for check in checks) + len(given.rejects),
@@ -310,26 +318,11 @@ def finish_check(
         reasons=dict(reasons.most_common()),
         repeats=repeats,
         unknown_columns=tuple(dict.fromkeys(name for check in checks for name in check.unknown)),
-        missing=dict(zip((each.name for each in get_fields(record)), missing.tolist(), strict=True)),
+        missing=dict(zip(names, missing.tolist(), strict=True)),
         warnings=warnings,
         examples=examples,
     )
     return report, rejects
-
-
-def _build_all_rejects(
-    names: Sequence[str],
-    checks: Sequence[PartCheck],
-    parts: Iterable[TablePart],
-    record: type[msgspec.Struct],
-) -> Iterator[Reject]:
-    """Build the rejects of all parts; after repeated rows the values of a part are counted again."""
-    if not any(check.faults or check.given is None for check in checks):
-        return
-    for check, part in zip(checks, parts, strict=True):
-        yield from _build_rejects(part, check.faults, record)
-        if check.given is None:
-            check.given = check_part(part.select(check.good), names, record).given
 
 
 def _drop_repeated_outcomes(checks: Sequence[PartCheck], record: type[Outcome]) -> int:

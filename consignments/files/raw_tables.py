@@ -2,11 +2,9 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
-
-import pyarrow as pa
 
 from consignments.errors import FileFault, Reject
 
@@ -27,10 +25,6 @@ class TablePart:
     def locate_row(self, row: int) -> str:
         """Return the place of a row for messages: file and number."""
         return f"{self.name} {self.word} {self.numbers[row]}"
-
-    def select(self, rows: Any) -> "TablePart":
-        """Return some of the rows, given their mask."""
-        return replace(self, table=self.table.filter(pa.array(rows)), numbers=self.numbers[rows])
 
 
 @dataclass(frozen=True)
