@@ -207,6 +207,7 @@ def test_a_frame_of_any_types_is_checked_like_a_file() -> None:
             "consignment_id": [1, 2, 3],
             "channel": pd.Categorical(["postal", "postal", "sea"]),
             "received_at": [datetime(2024, 3, 4), "2024-03-04T09:00:00+09:00", pd.Timestamp(day(1))],
+            "cancelled_at": np.array(["2024-03-05", "NaT", "20000-01-01"], "datetime64[us]"),
             "hs_code": [61091000.0, None, 1.0],
             "pieces": ["2", 3, np.float32(1)],
             "items": [[{"description": "a"}], None, "[]"],
@@ -219,7 +220,7 @@ def test_a_frame_of_any_types_is_checked_like_a_file() -> None:
     assert (first.consignment_id, first.hs_code) == ("1", "61091000")
     assert (first.pieces, first.items) == (2.0, (Item("a"),))
     assert first.received_at == second.received_at == datetime(2024, 3, 4, tzinfo=UTC)
-    assert [reject.place for reject in table.rejects] == ["input row 3"]
+    assert [f"{bad.place}: {bad.column}" for bad in table.rejects] == ["input row 3: channel, cancelled_at"]
     assert table.report.unknown_columns == ("7",)
 
 
