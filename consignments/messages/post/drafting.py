@@ -17,6 +17,7 @@ from consignments.errors import MessageFault
 from consignments.goods.hs_headings import has_heading
 from consignments.identifiers import parse_s10
 from consignments.messages.configuration import load_codes
+from consignments.messages.content.paths import NUMBERS
 from consignments.messages.content.trees import TEXT, Node, decode_head
 from consignments.messages.content.values import clean_text, get_unit_factor, parse_time
 from consignments.messages.parsed import MessageContext
@@ -490,10 +491,7 @@ SHAPES: dict[str, Callable[[str], Any]] = {
     "weight_unit": get_unit_factor,
     "issued_at": parse_time,
     "consignment_id": lambda text: " " not in text and any(map(str.isdigit, text)),
-    **dict.fromkeys(
-        ("net_weight_kg", "gross_weight_kg", "value", "declared_value", "quantity", "pieces", "postage"),
-        is_number,
-    ),
+    **dict.fromkeys(NUMBERS, is_number),
 }
 """Form of the values of a column, by its whole name or its end."""
 
