@@ -207,7 +207,10 @@ class Record:
     def _list_goods(self) -> Iterator[Iterable[Node]]:
         """List groups of goods, the most certain first."""
         finder, own = get_finder((self.mapping,)), self.levels[-1]
-        yield self._find_goods(own)
+        known = self._find_goods(own)
+        yield known
+        if self.mapping.is_searched:
+            yield (node for holder in known or [own] for node in finder.list_goods(holder))
         holders = (node for _, node in trees.walk_nodes(self.scope) if finder.holds_goods(node))
         yield from map(self._find_goods, islice(holders, MAX_HOLDERS))
         if self.mapping.is_searched:
