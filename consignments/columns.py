@@ -164,7 +164,7 @@ def _list_distinct(given: Any, field: Field) -> tuple[Iterable[Any], NDArray[np.
     """List the distinct values as texts, but lists as they are; give the place of each row's value among them, -1 if it is missing."""
     if pa.types.is_nested(given.type) and field.kind in LIST_DECODERS:
         valid = to_mask(given.is_valid())
-        lists = pc.list_slice(given.filter(pa.array(valid)), 0, MAX_ITEMS + 1)
+        lists = pc.list_slice(given.filter(pa.array(valid)), 0, MAX_ITEMS + 1, return_fixed_size_list=False)
         return _iterate_lists(lists), np.where(valid, np.cumsum(valid) - 1, -1)
     coded = to_texts(given).dictionary_encode()
     texts = coded.dictionary.to_pylist()
@@ -180,7 +180,13 @@ def _iterate_lists(lists: Any) -> Iterator[Any]:
         try:
             yield from part.to_pylist()
         except (ValueError, OverflowError):
-            yield from map(get_value, part)
+            yield from map(_get_list, part)
+
+
+def _get_list(value: Any) -> Any:
+    """Convert an Arrow list; None is one that Python cannot hold."""
+    with suppress(ValueError, OverflowError):
+        return value.as_py()
 
 
 def _find_rows(keys: Sequence[Iterable[K]], places: NDArray[np.int64]) -> Iterator[tuple[K, Mask]]:
@@ -260,9 +266,9 @@ def _restore_zeros(digits: str) -> str:
 
 
 def format_value(value: Any, name: str = "") -> str | None:
-    """Format one value of the column of a name as text; return None if it is missing (None, NaN, NaT, empty)."""
-    if isinstance(value, str) or value is None:
-        return value or None
+    """Format one value of the column of a name as text; return None if it is missing (None, NaN, NaT, empty); bytes are UTF-8."""
+    if isinstance(value, str | bytes) or value is None:
+        return (value.decode() if isinstance(value, bytes) else value) or None
     if isinstance(value, dict | list | tuple | np.ndarray):
         return msgspec.json.encode(value, enc_hook=_encode_value).decode()
     if pd.isna(value):
@@ -366,10 +372,12 @@ def drop_broken_texts(given: Any) -> tuple[Any, ColumnFaults]:
 
 
 def get_value(value: Any) -> Any:
-    """Convert an Arrow scalar as it was given; a text that is not UTF-8 is shown with replaced bytes."""
+    """Convert an Arrow scalar as it was given; a text that is not UTF-8 has replaced bytes, a time after the year 9999 is a text."""
     try:
         return value.as_py()
-    except (ValueError, OverflowError):  # text that is not UTF-8, or a time after the year 9999
+    except (ValueError, OverflowError):
+        if get_type_family(value.type) == "times":
+            return value.cast(TEXT).as_py()
         is_text = get_type_family(value.type) == "text"
         return value.as_buffer().to_pybytes().decode(errors="replace") if is_text else BAD_TEXT
 
@@ -441,7 +449,10 @@ def _read_items(given: Any) -> ParsedValue:
                 continue
             if isinstance(value, list | dict):
                 return ParsedValue(None, [BAD_ITEMS])
-            read = _read_value(format_value(value, name) or "", field, rule)
+            text = None
+            with suppress(UnicodeDecodeError):
+                text = format_value(value, name) or ""
+            read = _read_value(text, field, rule)
             item[name] = read.value
             faults += [f"item {number}, {name}: {fault}" for fault in read.faults]
             doubts += [(f"items.{name}", text, example) for _, text, example in read.doubts]
@@ -466,13 +477,16 @@ PARSERS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "codes": (_parse_codes, BAD_CODES),
     "items": (_read_items, BAD_ITEMS),
 }
-"""What parses a value of each kind of field, or returns None if it cannot, and the reason then."""
+"""What parses a value of each kind of field, or returns None if it cannot, and the reason then; items are parsed with their faults."""
 
 
 def to_lists(texts: Any, kind: str) -> Any:
     """Convert canonical JSON text to lists of items or of codes."""
     decode = LIST_DECODERS[kind]
-    lists = [None if text is None else decode(text) for text in texts.to_pylist()]
+    try:
+        lists = [decode(text) if text else None for text in texts.to_pylist()]
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"not the canonical text of a list: {error}") from error
     return pa.array(msgspec.to_builtins(lists), FILE_TYPES[kind])
 
 

@@ -13,6 +13,7 @@ from support.table_examples import read_kind
 from consignments import columns
 from consignments.records import MAX_ITEMS, Item
 
+ITEM_OF_TEXT = pa.struct([("description", pa.string())])
 SHIRT = Item("shirt", 2.0, 0.4, 20.0, "061091", "NA")
 
 
@@ -36,6 +37,17 @@ def test_lists_of_structs_are_read_as_parquet_and_frames_hold_them(given_items: 
 def test_a_part_of_a_column_of_lists_gives_its_own_items() -> None:
     lists = pa.array([[{"description": "a"}, {"description": "b"}], None, [], [{"description": "c"}]])
     assert decode(read_kind(lists.slice(1))) == [None, (), (Item("c"),)]
+
+
+def test_lists_of_a_fixed_size_and_bytes_in_items_are_read() -> None:
+    fixed = pa.array([[{"description": "a"}], [{"description": "b"}]], pa.list_(ITEM_OF_TEXT, 1))
+    assert decode(read_kind(fixed)) == [(Item("a"),), (Item("b"),)]
+    binary = pa.struct([("description", pa.binary())])
+    read = read_kind(pa.array([[{"description": b"tea"}], [{"description": b"\xff"}]], pa.list_(binary)))
+    assert decode(read) == [(Item("tea"),), None]
+    assert [(why, rows.tolist()) for why, rows in read.faults] == [
+        ("item 1, description: not text", [False, True])
+    ]
 
 
 def test_a_bad_item_in_a_list_is_a_fault_of_its_row() -> None:

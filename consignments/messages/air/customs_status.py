@@ -100,8 +100,7 @@ def _read_answer(message: Node, table: Mapping[str, Any], authority: str | None)
             yield Ignored(source, f"its status {(code or '')[:10]!r} is not known")
             continue
         if not names:
-            expected = "a transport document, a receptacle or an MRN"
-            raise MessageFault("an answer that names no consignment", expected=expected)
+            raise MessageFault("an answer that names no consignment", expected=table["expected"])
         text = _read_text(levels, table)
         if state == "assessment_complete" and text and REMOVED.search(text):
             state = "resolved"
@@ -132,8 +131,9 @@ def _find_code(levels: Sequence[Node], table: Mapping[str, Any]) -> str | None:
 def _list_subjects(levels: Sequence[Node], table: Mapping[str, Any]) -> list[str]:
     """List the houses that an answer is about, else the receptacles, else the waybill, else what it refers to."""
     waybill = _find_text(levels, table, "waybill")
-    nodes = find_values(levels, table["houses"]) if "houses" in table else []
-    if houses := list(filter(None, (find_text([node], table["number"]) for node in nodes))):
+    groups = (find_values(levels, path) for path in table.get("houses", ()))
+    numbers = ([find_text([node], table["number"]) for node in nodes] for nodes in groups)
+    if houses := next(filter(None, ([*filter(None, each)] for each in numbers)), []):
         is_above = not table["of_post"] or parse_awb(waybill or "") is not None
         joined = (_join_identifier(waybill if is_above else None, house) for house in houses)
         return list(dict.fromkeys(joined))
