@@ -172,7 +172,8 @@ def _advise_on_training(figures: RunFigures) -> tuple[Action, str]:
         counted = (
             f"only finds of the last {weeks:.0f} weeks count" if weeks else "no week could be calibrated"
         )
-        again = f"Train again with --origins {origins}, which tests more weeks if enough earlier results were known"
+        tested = f"which tests {origins * pace.window_weeks:.0f} weeks if enough results of earlier ones were known"
+        again = f"Train again with --origins {origins}, {tested}"
         return "wait", f"{text}, but {counted}. {again}. A routine refit of it needs the same number."
     action: Action = "wait" if can_arrive(more, pace.per_week) else "refuse"
     return action, f"{text}: {advise_on_finds(more, pace.per_week, 'train again')}."
