@@ -156,8 +156,8 @@ def _mark_plain(given: Any, field: Field, rule: Rule | None) -> Mask:
 
 
 def _mark_between(given: Any, low: Any, high: Any) -> Any:
-    bounds = (pa.scalar(bound, given.type) for bound in (low, high))
-    return pc.and_(pc.less_equal(next(bounds), given), pc.less_equal(given, next(bounds)))
+    low, high = (pa.scalar(bound, given.type) for bound in (low, high))
+    return pc.and_(pc.less_equal(low, given), pc.less_equal(given, high))
 
 
 def _list_distinct(given: Any, field: Field) -> tuple[Iterable[Any], NDArray[np.int64]]:
@@ -206,7 +206,8 @@ def _read_value(given: Any, field: Field, rule: Rule | None) -> ParsedValue:
     if text == "":
         return ParsedValue(None)
     if text is not None and field.kind == "items":
-        return _read_items(text)
+        items: ParsedValue = parse(text)
+        return items
     value = None if text is None else parse(text)
     fault = reason if value is None else _find_limit_fault(value, field)
     if fault or rule is None:
@@ -376,10 +377,10 @@ def get_value(value: Any) -> Any:
     try:
         return value.as_py()
     except (ValueError, OverflowError):
-        if get_type_family(value.type) == "times":
-            return value.cast(TEXT).as_py()
-        is_text = get_type_family(value.type) == "text"
-        return value.as_buffer().to_pybytes().decode(errors="replace") if is_text else BAD_TEXT
+        family = get_type_family(value.type)
+        if family == "text":
+            return value.as_buffer().to_pybytes().decode(errors="replace")
+        return value.cast(TEXT).as_py() if family == "times" else BAD_TEXT
 
 
 def _is_broken(value: Any) -> bool:

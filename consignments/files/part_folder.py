@@ -92,7 +92,7 @@ class PartFolder:
             todo = "repeat that command to finish it, or remove this folder"
             self.manifest = Manifest.read(self.work, inputs, what, todo)
         kept = {part.name for part in self.manifest.parts}
-        for left_over in self.work.glob("*.par*"):
+        for left_over in self.work.glob("*.par*"):  # parts, and drafts of them and of the manifest
             if left_over.name not in kept:
                 left_over.unlink()
         self.manifest.check_files(self.work, [])

@@ -47,7 +47,8 @@ def draft_file(path: Path, todo: str = "") -> Iterator[Path]:
     try:
         yield part
         with explain_failure("cannot be written", path, todo):
-            flush_folder(part)
+            with part.open("rb") as file:
+                flush_file(file)
             part.replace(path)
             flush_folder(path.absolute().parent)
     finally:
@@ -62,7 +63,7 @@ def flush_file(file: BinaryIO) -> None:
 
 
 def flush_folder(folder: Path) -> None:
-    """Flush the names of a folder to disk, so that a renamed file keeps its name after a power failure; of a file, its content."""
+    """Flush the names of a folder to disk, so that a renamed file keeps its name after a power failure."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -121,12 +121,12 @@ class _Source:
             if isinstance(content, Declaration):
                 content.doubts.warnings[IN_FUTURE] = None
         received_at = options.received_at or issued_at or self.came_at or self.now
+        # A wrong clock of the sender would make later versions look late.
         is_ahead = options.is_live and issued_at is not None and issued_at > received_at
         entry: MasterEntry | Version | StateRow
         if isinstance(content, StateRow):
             entry = structs.replace(content, issued_at=issued_at)
         elif isinstance(content, MasterDetails):
-            # A wrong clock of the sender would make later versions look late.
             entry = build_master(content, received_at, None if is_ahead else issued_at)
         else:
             entry = build_declaration(content, received_at, None if is_ahead else issued_at)

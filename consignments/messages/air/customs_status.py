@@ -191,7 +191,7 @@ def _build_camir_state(
     text = " ".join(rest.split()) or None
     state: EventState | None = "error" if segment == "ERR" else CAMIR_STATES.get(code)
     if state is None:
-        return Ignored(kind, f"its status {(code or '')[:10]!r} is not known")
+        return Ignored(kind, f"its status {code[:10]!r} is not known")
     if subject is None:
         return Ignored(kind, "an answer that names no waybill")
     issued_at = None
