@@ -45,8 +45,6 @@ WHOLE_PARTY = 3
 ENOUGH_GOODS, MANY_GOODS = 2, 3
 """A group of goods has at least so many kinds of facts about them; what is in it is a group of its own if it has many."""
 MAX_SHOWN, MAX_PATH = 40, 300
-AMOUNT = "amount"
-"""Of two values of goods, one with this word is their number."""
 PHONE = re.compile(r"[+(]?\d[\d\s()./+-]{4,24}")
 HS_CODE = re.compile(r"\d[\d. ]{3,13}")
 PLAIN_NAME = re.compile(r"@?\w[\w.: \-]{0,98}\w|@?\w|" + re.escape(TEXT))
@@ -197,10 +195,11 @@ class _Drafter:
         self._items = self._find_items()
         for each in self._elements:
             each.is_in_items = self._items is not None and each.place[: len(self._items)] == self._items
-            is_outside = self._items is not None and not each.is_in_items
-            if is_outside and each.by_value and each.fact in GOODS_FACTS:
+        outside = [each for each in self._elements if not each.is_in_items]
+        known = {each.fact for each in self._elements if each.is_in_items}
+        for each in outside:
+            if known and each.fact in GOODS_FACTS and (each.by_value or each.fact in known):
                 each.fact = None
-        outside = (each for each in self._elements if not each.is_in_items)
         self._s10 = [each for each in outside if any(map(parse_s10, each.values))]
         self._complete_sides()
         self._complete_goods()
@@ -243,8 +242,9 @@ class _Drafter:
     def _read_values(self) -> None:
         """Read elements that no name explains by the form of their values, if they may be of a party, or of a group of goods."""
         known: dict[tuple[Place, str | None], set[str | None]] = defaultdict(set)
+        columns = index_columns("party_columns")
         for each in self._elements:
-            known[each.place[:-1], each.side].add(each.fact)
+            known[each.place[:-1], each.side] |= {each.fact, columns.get(each.fact or "")}
         for fact, has_form in FORMS:
             for each in self._elements:
                 if each.values and all(map(has_form, each.values)) and self._may_be(fact, each, known):
@@ -348,9 +348,8 @@ class _Drafter:
                 found[each.is_in_items, column].append(each)
         valued = found.get((True, "value"), [])
         if len(valued) > 1 and (True, "quantity") not in found:
-            counted = valued[1] if AMOUNT in valued[1].place[-1] else valued[0]
-            valued.remove(counted)
-            found[True, "quantity"] = [counted]
+            # Of two values of goods, the one that is called an amount is their number.
+            found[True, "quantity"] = [valued.pop(1 if "amount" in valued[1].place[-1] else 0)]
         for (is_in_items, column), elements in found.items():
             best = max(elements, key=self._rank)
             parts = [each for each in elements if each is best or _is_joined(column, best, each)]

@@ -118,7 +118,8 @@ def read_place(place: tuple[str, ...]) -> PlaceMeaning:
     goods = any(GOODS in meanings for meanings in names)
     fact, inherited = _find_fact(own), None if above[-1:] == (GOODS,) else _find_fact(above)
     is_inherited = inherited in load_words()["facts"]["inherited"]
-    certain = all(each.section != BEGINNING for each in own)
+    doubtful = (BEGINNING, UNKNOWN) if fact == "date" else (BEGINNING,)
+    certain = all(each.section not in doubtful for each in own)
     if goods and (fact, side) == ("country", "sender"):
         return PlaceMeaning("origin_country", None, certain)
     if fact is not None and fact != "value":
@@ -133,7 +134,7 @@ def read_place(place: tuple[str, ...]) -> PlaceMeaning:
         if own[-1].section == "sides":
             return PlaceMeaning("origin_country" if goods and side == "sender" else "name", side, False)
         if "identifiers" in weak:
-            other = "account" if side == "sender" else "identifier"
+            other = {None: "identifier", "sender": "account"}.get(side, "ignored")
             return PlaceMeaning("quantity" if goods else other, side, False)
         if "goods" in weak:
             return PlaceMeaning("description", side, False)
