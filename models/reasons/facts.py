@@ -65,19 +65,14 @@ class FactTables:
         self._texts, self._context = load_text_table(), context
         self.sentences = {feature.name: Sentence(feature, context) for feature in spec}
         self.templates = {name: sentence.template for name, sentence in self.sentences.items()}
-        known = self.templates
-        self._told_by = {
-            name: each.told_by if each.told_by in known else name for name, each in known.items()
-        }
-        self._values_if_lacking = {
-            name: float(name.endswith("missing")) for name, each in self.templates.items() if each.lacks
-        }
-        members: dict[tuple[str, str], dict[str, int]] = {("missing", "missing"): {}}
+        own = self.templates
+        self._told_by = {name: each.told_by if each.told_by in own else name for name, each in own.items()}
+        self._if_lacking = {name: float(name.endswith("missing")) for name, each in own.items() if each.lacks}
+        self._finds = {each.name for each in spec if each.theme == "finds" and "inspections" not in each.name}
+        facts: dict[tuple[str, str], dict[str, int]] = {("missing", "missing"): {}}
         for at, feature in enumerate(spec):
-            members.setdefault((feature.theme, self._name_fact(feature.name)), {})[feature.name] = at
-        self.facts = [
-            Fact(code, theme, own, self._choose(code, own)) for (theme, code), own in members.items()
-        ]
+            facts.setdefault((feature.theme, self._name_fact(feature.name)), {})[feature.name] = at
+        self.facts = [Fact(code, theme, at, self._choose(code, at)) for (theme, code), at in facts.items()]
 
     def list_companions(self) -> Ints:
         """List, for each feature, the column that is missing if the detail that it reads is not given; -1 if there is none."""
@@ -117,11 +112,11 @@ class FactTables:
         }[code.rpartition("_")[2]]
 
     def _describe_plain(self, view: RowView, names: Sequence[str]) -> Statement | None:
-        """Describe the strongest feature that stands out; of what lowers, the strongest that has a value."""
+        """Describe the strongest feature that stands out; of what lowers, the strongest that has a value and tells of no find."""
         first = None
         leading = (name for name in names if self.templates[name].leads and view.values[name] >= 1)
         for name in dict.fromkeys((*leading, *(self._told_by[each] for each in names))):
-            if view.raises and not view.may_be_said(name):
+            if not view.may_be_said(name) if view.raises else self._tells_of_find(view, name):
                 continue
             found = view.describe(name)
             if found.notable:
@@ -129,6 +124,12 @@ class FactTables:
             if first is None and not math.isnan(view.values[name]):
                 first = found
         return None if view.raises else first
+
+    def _tells_of_find(self, view: RowView, name: str) -> bool:
+        """Check if a feature tells of a detection or an alert, of a share only if it is above the usual one: it explains no lower score."""
+        usual = view.find_usual(name)
+        least = -1.0 if self.sentences[name].unit == "days" else usual.middle if usual else 0.0
+        return name in self._finds and view.values[name] > least
 
     def _describe_pieces(self, view: RowView, names: Sequence[str]) -> Statement | None:
         """Describe what a counted piece weighs and is worth if that is too little, in place of weight and value; else the feature."""
@@ -216,6 +217,8 @@ class FactTables:
 
     def _describe_party_finds(self, view: RowView, names: Sequence[str]) -> Statement | None:
         """Describe the gravest detection of a key of the parties, by the key that had the largest share."""
+        if not view.raises:
+            return self._describe_plain(view, names)
         read = (_read_finds(view, kind, target) for target in TARGETS for kind in OF_PARTIES)
         ranked = [(self._rank_finds(view, each), each) for each in read if each]
         if ranked:
@@ -233,7 +236,7 @@ class FactTables:
         for name in names:
             if view.values[name] > 0 and name.endswith("_a_consignment"):
                 return view.describe(name)._replace(notable=True, rank="find")
-        return None if view.raises else self._describe_plain(view, names)
+        return None
 
     def _rank_finds(self, view: RowView, found: KeyFinds) -> tuple[int, int, float]:
         """Return what orders detections of a key of a party."""
@@ -276,6 +279,8 @@ class FactTables:
 
     def _describe_finds(self, view: RowView, names: Sequence[str]) -> Statement | None:
         """Describe the detections of a product, a route or another key of many parties, if they are more than usual."""
+        if not view.raises:
+            return self._describe_plain(view, names)
         key, kind = _find_key(names)
         for target in TARGETS if kind != "declarant" else ():
             finds, inspections = view.get(f"{key}.{target}_ever"), view.get(f"{key}.inspections_ever")
@@ -288,16 +293,12 @@ class FactTables:
                 text += self._say_usual_rate(usual)
                 share = float(f"{finds / inspections:.4g}")
                 return Statement(text, share, usual.middle, True, "" if kind in OF_GOODS else "context")
-        return None if view.raises else self._describe_plain(view, names)
+        return None
 
     def _describe_missing(self, view: RowView, _names: Sequence[str]) -> Statement | None:
         """List once which details are missing, if fewer than one in ten alike lack one of them."""
-        usual = {name: view.find_usual(name) for name in self._list_lacking(view)}
-        rare = [
-            name
-            for name, each in usual.items()
-            if not each or self._values_if_lacking[name] not in (each.low, each.high)
-        ]
+        usual, values = {name: view.find_usual(name) for name in self._list_lacking(view)}, self._if_lacking
+        rare = [name for name, each in usual.items() if not each or values[name] not in (each.low, each.high)]
         if not rare:
             return None
         found = self._name_missing((*rare, *usual), rare)
@@ -314,7 +315,7 @@ class FactTables:
         return self._name_missing(lacking, ()) if is_gap else None
 
     def _list_lacking(self, view: RowView) -> list[str]:
-        return [name for name, value in self._values_if_lacking.items() if view.values[name] == value]
+        return [name for name, value in self._if_lacking.items() if view.values[name] == value]
 
     def _name_missing(self, names: Iterable[str], also: Collection[str]) -> Statement:
         """Name details that are missing, in one phrase if they are a whole party; minor ones only if they are also to be named."""

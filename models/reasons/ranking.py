@@ -181,7 +181,8 @@ class ReasonRanker:
         for weight, fact in ranked:
             if weight < least or len(said) == RULES.max_said:
                 continue
-            names = sorted(fact.columns, key=weights.__getitem__, reverse=view.raises)
+            lower = [] if view.raises else [name for name in fact.columns if weights[name] < 0]
+            names = sorted(lower or fact.columns, key=weights.__getitem__, reverse=view.raises)
             found = fact.describe(view, names)
             is_repeated = fact.code == "wording" and found is not None and bool(said) and found.rank in LATE
             if found is not None and (found.notable or not view.raises) and not is_repeated:
