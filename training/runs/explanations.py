@@ -1,4 +1,4 @@
-"""Explanations of a model: exact contributions of features to scores (Shapley values of the trees, in log-odds)."""
+"""Explanations of a model: exact contributions of features to raw scores (Shapley values of trees and linear part together, in log-odds)."""
 
 import math
 from collections.abc import Sequence

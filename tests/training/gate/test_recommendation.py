@@ -79,7 +79,7 @@ def test_the_advice_to_compare_again_has_the_pace_of_the_compared_weeks(bundle: 
 def test_a_page_with_too_few_finds_names_one_need(bundle: Bundle) -> None:
     pair = make_pair(**dict.fromkeys(MEASURES, FEW))
     said = GateReport.from_evidence(make_challenger(bundle, pair, CHANGED)).to_markdown()
-    assert re.findall(r"[Aa]bout [0-9,]+ more", said) == ["About 160 more"]
+    assert re.findall(r"[Aa]bout [0-9,]+ more", said) == ["About 150 more"]
     assert "more" not in describe_difference(pair.gains[PRIMARY], PRIMARY)
 
 
@@ -142,7 +142,7 @@ def test_the_facts_begin_with_what_was_counted(bundle: Bundle) -> None:
     [
         (estimate(0.02, -0.08, 0.12, finds=40), 92),
         (estimate(0.02, -0.01, 0.05, finds=40), 0),
-        (estimate(0.02, -0.01, 0.05, finds=4), 6),
+        (estimate(0.02, -0.01, 0.05, finds=4), 150),
     ],
 )
 def test_the_finds_needed_follow_from_the_width_of_the_interval(gain: Any, more: int) -> None:

@@ -96,10 +96,10 @@ def test_estimates_have_intervals_and_say_on_how_many_results_they_rest(changed)
         assert "Each estimate rests on 41 effective results; the largest single one counts 6.00 %." in text
 
 
-def test_too_few_results_give_no_number_but_say_how_many_more_are_needed(changed):
-    page, _ = changed
-    shown = cut(read_text(page), "What is estimated", "Charts")
+def test_too_few_results_give_no_number_but_say_how_many_more_are_needed(changed, page):
+    shown, nothing = (cut(read_text(each), "What is estimated", "Charts") for each in (changed[0], page))
     assert WEAK.explain_missing() in shown
+    assert " effective results, and an estimate needs 10. Not shown, too few results: " in nothing
     assert "27.0 %" not in shown
 
 
@@ -184,7 +184,7 @@ def test_the_description_has_the_counts_and_then_the_estimates_and_fits_into_a_f
     text = describe_run(run.trained, run.gate, "#/experiments/1/runs/2/artifacts/report.html")
     # "Better than the fixed rules" once stood over "No clear difference from its baselines".
     assert f"{run.trained.deployed.recipe.rival_title}.** " in text
-    assert text.index(run.trained.verdict.sentences[0]) < text.index("estimated from inspection results,")
+    assert text.index(run.trained.verdict.sentences[0]) < text.index("Not shown, too few results: ")
     assert "truth" not in text
     assert "[the report](#/experiments/1/runs/2/artifacts/report.html)" in text
     assert len(run.gate.to_markdown() + text) < MAX_DESCRIPTION_CHARACTERS
