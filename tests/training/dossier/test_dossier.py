@@ -291,3 +291,8 @@ def test_no_table_is_wider_than_a_telephone(approved: Approved, tmp_path: Path) 
         without = browser.run(f"{cells}.filter({unnamed}).length")
         assert without == 0, "the first cell of a row lost its heading"
         assert browser.run("document.documentElement.scrollWidth") == 390
+        browser.set_width(1280)
+        cells = f"<tr><td>Recall</td><td>{'too few results: ' * 9}</td><td>24.7 %</td></tr>"
+        browser.run(f"document.body.innerHTML = `<table class='cards estimates'>{cells}</table>`")
+        _, reason, value = browser.run("[...document.querySelectorAll('td')].map(e => e.offsetWidth)")
+        assert abs(reason - value) <= 1, "a reason narrowed the columns of all figures"
