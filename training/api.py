@@ -144,9 +144,8 @@ def evaluate_learner(run: RegisteredRun, learner: Any) -> PairedEvaluation:
     matrix, data, traffic = trained.matrix, trained.data, trained.test_traffic
     mine = data.select_fitting_rows(TRAIN)[matrix.rows]
     rows = matrix.rows[mine]
-    learner.fit(
-        matrix.take(mine), data.labels.positive[rows].astype(np.int8), sample_weight=data.weight[rows]
-    )
+    positive = data.labels.positive[rows].astype(np.int8)
+    learner.fit(matrix.take(mine), positive, sample_weight=data.weight[rows])
     scores = np.asarray(learner.predict_proba(matrix.take(trained.test_matrix_rows)), dtype=np.float64)[:, -1]
     if scores.shape != traffic.score.shape or not np.isfinite(scores).all():
         raise BadInput(

@@ -402,6 +402,4 @@ def _build_report(
         counts = {name: int(each.sum()) for name, each in counted.items()}
         rows.append({"period": period.name, **counts, "effective_sample_size": effective})
     outside = {"gaps and too young": (placed == OUTSIDE) & ~late, "received after as-of": late}
-    return rows + [
-        {"period": each, "arrived": int(mine.sum()), "used": 0.0} for each, mine in outside.items()
-    ]
+    return rows + [{"period": each, "arrived": int(out.sum()), "used": 0.0} for each, out in outside.items()]

@@ -241,10 +241,8 @@ def _calibrate(fit: Fit, unseen: Sequence[UnseenScores]) -> CalibratedFit:
     chosen = fit_calibration(raw, positive.astype(np.float64), weight, parts.get_channels(at))
     random = raw[drawn], parts.get_channels(at[drawn]), positive[drawn]
     calibration, level = anchor_calibration(chosen, *random)
-    even = unseen[-1].even
-    usual = places[-1][even]
-    scores = calibration.calibrate(unseen[-1].raw[even], parts.get_channels(usual))
+    last = unseen[-1]
+    usual = places[-1][last.even]
+    scores = calibration.calibrate(last.raw[last.even], parts.get_channels(usual))
     model = RiskModel(fit.trees, calibration, Bands.from_scores(scores), parts.spec)
-    return CalibratedFit(
-        fit.data, fit.matrix, fit.fitted, fit.trees, fit.linear, model, level, unseen[-1], scores
-    )
+    return CalibratedFit(fit.data, fit.matrix, fit.fitted, fit.trees, fit.linear, model, level, last, scores)

@@ -163,15 +163,12 @@ def _advise_on_training(figures: RunFigures) -> tuple[Action, str]:
         default=0,
     )
     last, more = max(missing.items(), key=lambda item: item[1])
-    decided = "this" if len(few) == 1 else "all of this"
-    text = (
-        f"About {format_count(more, 'more find')} {'is' if more == 1 else 'are'} needed to decide {decided}"
-    )
+    needed = f"{format_count(more, 'more find')} {'is' if more == 1 else 'are'} needed"
+    text = f"About {needed} to decide {'this' if len(few) == 1 else 'all of this'}"
     if pace.windows >= pace.origins and pace.origins < origins <= MAX_ORIGINS:
         weeks = pace.window_weeks * (pace.calibrated if last == CALIBRATION_RATIO else pace.windows)
-        counted = (
-            f"only finds of the last {weeks:.0f} weeks count" if weeks else "no week could be calibrated"
-        )
+        last_weeks = f"only finds of the last {weeks:.0f} weeks count"
+        counted = last_weeks if weeks else "no week could be calibrated"
         tested = f"which tests {origins * pace.window_weeks:.0f} weeks if enough results of earlier ones were known"
         again = f"Train again with --origins {origins}, {tested}"
         return "wait", f"{text}, but {counted}. {again}. A routine refit of it needs the same number."
@@ -189,7 +186,8 @@ def _describe_figures(evidence: GateEvidence) -> list[str]:
     else:
         basis = FROM_COMPARED
         pair, sides = compared.pair, (f"version {evidence.candidate.champion}", "this version")
-        facts = [describe_deployed(compared.pair, compared.deployed, evidence.target, *sides)]
+        deployed = describe_deployed(compared.pair, compared.deployed, evidence.target, *sides)
+        facts = [deployed, compared.level]
         facts += [each(compared.sources, *sides) for each in (describe_sources, warn_of_unequal_fits)]
     counted = dict(zip(sides, (pair.a, pair.b), strict=True))
     model = figures.recipe.model

@@ -156,9 +156,7 @@ class ScoreSource(NamedTuple):
 
 def describe_sources(sources: tuple[ScoreSource, ScoreSource], a: str, b: str) -> str:
     """Describe what scores each side of a comparison."""
-    return " ".join(
-        f"Scores of {name}: {each.describe()}." for name, each in zip((a, b), sources, strict=True)
-    )
+    return " ".join(f"Scores of {side}: {of.describe()}." for side, of in zip((a, b), sources, strict=True))
 
 
 def warn_of_unequal_fits(sources: tuple[ScoreSource, ScoreSource], a: str, b: str) -> str:
@@ -198,6 +196,7 @@ class ChampionComparison:
     verified: RuleResult  # who vouches for its scores
     later_unsigned: int = 0  # comparisons that do not count, because only this one is signed
     deployed: PairedEvaluation | None = None  # both recipes as deployed, if evaluation fits are compared
+    level: str = ""  # how the level of the served scores changes
 
 
 @dataclass(frozen=True)
@@ -363,9 +362,8 @@ CHAMPION_CHECKS: dict[str, Callable[[ChampionComparison], RuleResult]] = {
     "not worse than the champion": lambda found: _check_not_worse(found.pair),
     "no slice lost": _check_slice_losses,
 }
-TABLES: dict[str, dict[str, dict[str, str]]] = tomllib.loads(
-    files(__package__).joinpath("rules.toml").read_text("utf-8")
-)
+_CONTENT = files(__package__).joinpath("rules.toml").read_text("utf-8")
+TABLES: dict[str, dict[str, dict[str, str]]] = tomllib.loads(_CONTENT)
 BUNDLE_RULES, RUN_RULES, CHAMPION_RULES = (TABLES[name] for name in ("bundle", "run", "champion"))
 EXPECTED = {CHECKSUM_RULE: "the registered bundle, byte for byte"} | {
     name: rule["expected"] for rules in TABLES.values() for name, rule in rules.items()

@@ -9,8 +9,10 @@ import pandas as pd
 from consignments.errors import BadInput, BundleRefused
 from features.batch import BATCH_KEY, Progress
 from features.history.pseudonyms import Pseudonyms
+from models.bands import HIGH_SHARE
 from models.batch_scoring import build_feature_parameters
 from models.bundle import Bundle
+from models.formats import format_number, format_score
 from models.registry import BUNDLE_TAG, ModelVersion, Registry, VersionFits
 from models.signatures.key_holders import Approvers
 from training.config import EvaluationConfig, TrainConfig
@@ -73,6 +75,17 @@ class ComparedVersions:
         """The settings that both training runs recorded; None of a run that recorded none."""
         return read_run_config(self.registry, self.a.run_id), read_run_config(self.registry, self.b.run_id)
 
+    @property
+    def level(self) -> str:
+        """The change of the level of the served scores, by the lower end of the band *high*; empty if it is not known."""
+        old, new = (each.served.model.bands.high for each in self.fits)
+        if not old:
+            return ""
+        ends = f"{format_score(new)} in place of {format_score(old)}"
+        times = f"{format_number(new / old)} times those of {self.a.title} ({ends})"
+        follow = "Bands and lists at a capacity follow; a fixed limit on the score does not."
+        return f"At the lower end of the band high (the top {100 * HIGH_SHARE:g} % of traffic), served scores of {self.b.title} are {times}. {follow}"
+
     def compare(
         self,
         compared: ComparedTraffic,
@@ -81,16 +94,12 @@ class ComparedVersions:
         progress: Progress | None = None,
     ) -> Comparison:
         """Compare by the first source that has scores of `a`; `decisions` is the table of `npsrisk export`, and `jobs` fit it again."""
-        found = self._compare_scores(compared, decisions, jobs, progress)
+        found = replace(self._compare_scores(compared, decisions, jobs, progress), level=self.level)
         old, new = self.configs
         if old is None or new is None:
             return found
         changed = describe_changes(new, old)
-        text = (
-            f"has other settings than {self.a.title}{changed}"
-            if changed
-            else f"has the settings of {self.a.title}"
-        )
+        text = f"has {'other settings than' if changed else 'the settings of'} {self.a.title}{changed}"
         return replace(found, notes=(f"{self.b.title.capitalize()} {text}.", *found.notes))
 
     def _compare_scores(

@@ -195,7 +195,8 @@ class Comparison:
     data_sha256: str = ""
     inputs: Mapping[str, int] = field(default_factory=dict)
     disagreements: list[dict[str, float | str]] = field(default_factory=list)
-    deployed: PairedEvaluation | None = None  # as in `ChampionComparison`
+    deployed: PairedEvaluation | None = None  # as in `ChampionComparison`, like the next
+    level: str = ""
     notes: tuple[str, ...] = ()  # what was left out, and on what the figures rest
     compared_at: datetime = field(default_factory=partial(datetime.now, UTC))
 

@@ -40,9 +40,8 @@ def summarize_comparison(found: Comparison, a: str, b: str) -> str:
     """Summarize a comparison of two versions by their titles: the counted finds first, then the estimated difference."""
     counted = describe_counts({a: found.pair.a, b: found.pair.b}, found.target)
     difference = state_difference(found.pair.gains[PRIMARY_MEASURE], a, b, FROM_COMPARED)
-    return (
-        f"{counted} {difference} {describe_deployed(found.pair, found.deployed, found.target, a, b)}".rstrip()
-    )
+    deployed = describe_deployed(found.pair, found.deployed, found.target, a, b)
+    return f"{counted} {difference} {deployed}".rstrip()
 
 
 def describe_difference(gain: Estimate, metric: str) -> str:
@@ -77,10 +76,10 @@ def describe_basis(found: Comparison) -> str:
 
 
 def describe_scores(found: Comparison, a: str, b: str) -> str:
-    """Return from which scores of each version its ranks come; a report of the gate says it too."""
+    """Return from which scores of each version its ranks come, and their level; a report of the gate says both too."""
     scores = describe_sources(found.sources, a, b)
-    warning = warn_of_unequal_fits(found.sources, a, b)
-    return f"{scores} Neither learnt from the compared arrivals. {warning}".rstrip()
+    known = filter(None, (warn_of_unequal_fits(found.sources, a, b), found.level))
+    return " ".join((f"{scores} Neither learnt from the compared arrivals.", *known))
 
 
 def draw_comparison(found: Comparison, a: str, b: str) -> list[Chart]:

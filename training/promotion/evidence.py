@@ -99,9 +99,8 @@ def gather_evidence(registry: Registry, history: VersionHistory, options: Eviden
     # Who writes to the registry can change the tag. The record is signed.
     sha256, served = own[-1].bundle_sha256 if own else version.tags.get(BUNDLE_TAG, ""), fits and fits.served
     is_champion = bool(own) and champion is not None and champion.number == version.number
-    evidence = GateEvidence(
-        version.target, served, refusal, sha256, goes_back=bool(own), is_champion=is_champion
-    )
+    about = version.target, served, refusal, sha256
+    evidence = GateEvidence(*about, goes_back=bool(own), is_champion=is_champion)
     # An altered bundle is refused for that alone.
     if fits is None or fits.served.sha256 != evidence.registered_sha256:
         return evidence
@@ -182,7 +181,7 @@ def _gather_comparison(compared: ComparedVersions, options: EvidenceOptions) -> 
         refit = options.refit
         again = compared.compare(ComparedTraffic(refit.tables), None, refit.jobs, refit.progress)
         about = again.pair, again.begins, again.sources, REPEATED
-        return ChampionComparison(chosen.run_id, *about, deployed=again.deployed)
+        return ChampionComparison(chosen.run_id, *about, deployed=again.deployed, level=again.level)
     return replace(chosen, later_unsigned=found.index(chosen))
 
 
@@ -212,13 +211,13 @@ def _read_comparison(
     for kind, fits in zip(evidence.sources, compared.fits, strict=True):
         # What a fit has learnt from is read from the verified fit.
         learnt = {"final": fits.served, "evaluation": fits.evaluation or fits.served}
-        sources.append(
-            ScoreSource.from_fit(learnt[kind])._replace(kind=kind) if kind in learnt else ScoreSource(kind)
-        )
+        source = ScoreSource.from_fit(learnt[kind]) if kind in learnt else ScoreSource(kind)
+        sources.append(source._replace(kind=kind))
     stored = StoredScores.from_bytes(found.files[COMPARED_SCORES], COMPARED_SCORES)
     config, both = take_capacity(EvaluationConfig(), compared.bundle), (sources[0], sources[1])
     pair, deployed = stored.compare(config, base=OTHER_RANK), compared.evaluate_deployed(both, config)
-    return ChampionComparison(run_id, pair, evidence.begins, both, verified, deployed=deployed)
+    read = pair, evidence.begins, both, verified
+    return ChampionComparison(run_id, *read, deployed=deployed, level=compared.level)
 
 
 def _describe_candidate(compared: ComparedVersions, history: VersionHistory) -> Candidate:

@@ -50,16 +50,11 @@ def draw_capacity_curves(stored: StoredScores, recipe: RecipeEvaluation) -> dict
             axes.fill_between(CURVE_SHARES, low, high, color=charts.BLUE, **band)
             if (used := recipe.model[f"{measure}_at_{AT_CAPACITY}"]).is_shown:
                 axes.vlines(share, used.low, used.high, color=charts.INK, linewidth=1.6)
-                place: dict[str, Any] = {
-                    "textcoords": "offset points",
-                    "xytext": (9, -3),
-                    "color": charts.INK,
-                }
+                place: dict[str, Any] = {"textcoords": "offset points", "xytext": (9, -3), "fontsize": 9.5}
                 place["bbox"] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
-                axes.annotate(format_percent(used.value), (share, used.value), fontsize=9.5, **place)
-                axes.plot(
-                    share, used.value, "o", color=charts.INK, label="model at the capacity of each office"
-                )
+                axes.annotate(format_percent(used.value), (share, used.value), color=charts.INK, **place)
+                label = "model at the capacity of each office"
+                axes.plot(share, used.value, "o", color=charts.INK, label=label)
             axes.set(xscale="log", ylim=(0, None))
             axes.xaxis.set_minor_locator(NullLocator())
             axes.set_xticks([*SHARES.values()], [charts.format_share_tick(each) for each in SHARES.values()])

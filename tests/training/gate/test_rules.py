@@ -107,11 +107,6 @@ def test_too_few_finds_decide_neither_the_order_nor_that_no_column_knows_the_res
     assert "at least 1.000" in find_broken(leaky)["no column is the result"]
 
 
-def test_a_good_first_version_and_a_good_refit_pass(bundle: Bundle) -> None:
-    for good in (make_evidence(bundle), make_challenger(bundle, make_pair(), REFIT)):
-        assert all(rule.held for rule in rules.run_gate(good).values())
-
-
 def test_calibration_is_one_ratio_on_one_screen(bundle: Bundle) -> None:
     low = {"metrics": {"calibration_ratio": [0.319, 0.146, 0.842]}}
     report = GateReport.from_evidence(read_evidence(bundle, low))

@@ -93,9 +93,7 @@ def test_a_comparison_has_the_capacity_of_the_training_run(sides: Sides) -> None
     assert "within the capacity of 7 a day" in said
 
 
-def test_a_disagreement_has_goods_route_and_the_reasons_of_both_models(
-    sides: Sides, compared: comparing.Comparison
-) -> None:
+def test_a_disagreement_has_goods_route_and_reasons(sides: Sides, compared: comparing.Comparison) -> None:
     assert compared.disagreements
     for model, side in zip(sides, "ab", strict=True):
         scored = score_all(model, ScoreColumns(reasons=3, lowering=True)).set_index("consignment_id")
@@ -114,8 +112,7 @@ def test_a_disagreement_has_goods_route_and_the_reasons_of_both_models(
     assert set(row) == set(comparing.DISAGREEMENT_COLUMNS)
     assert not re.search("Orchid|Kim", str(compared.disagreements)), "they name no person"
     page = " ".join(render_comparison(compared, FIRST, SECOND).split())
-    level = "Scores of version 1 and version 2 are those of the evaluation fit, whose level is not that"
-    assert level in page
+    assert "Scores of version 1 and version 2 are those of the evaluation fit, whose level is not" in page
     assert "so dollars of one consignment may differ between the versions" in page
 
 
@@ -171,9 +168,7 @@ def test_results_without_a_logged_probability_stand_for_what_the_declarations_es
         assert (weight > 0).sum() == 150
 
 
-def test_a_comparison_says_for_which_kind_of_consignee_a_version_gains(
-    compared: comparing.Comparison,
-) -> None:
+def test_a_comparison_says_for_which_consignees_a_version_gains(compared: comparing.Comparison) -> None:
     rows = {row["kind"]: row for row in compared.pair.slices}
     for kind, value in (("consignee", "person"), ("channel", "postal")):
         row = rows[kind]

@@ -17,6 +17,7 @@ from consignments.records import Outcome
 from consignments.tables import check_frame
 from features.batch import Tables
 from features.streams import FeatureChunk, FeatureInputs, stream_features
+from models.formats import format_number
 from models.promotion_record import PromotionRecord
 from models.registry import ModelVersion, Registry
 from training.config import parse_config
@@ -192,6 +193,9 @@ def test_a_better_model_and_then_its_routine_refit_replace_the_champion(ruled: L
     assert "all rules of the gate, charts, explanations" in described
     note = ruled.registry.get_run_tags(better)[NOTE_TAG]
     assert "ranked by themselves, the recipes as deployed: Of " in note
+    old, new = (ruled.registry.fetch_fits(ruled.registry.resolve(each)).served.model.bands for each in "12")
+    level = f"served scores of version 2 are {format_number(new.high / old.high)} times those of version 1 ("
+    assert note.count(level) == described.count(level) == 1
     record = ruled.promote(ruled.registry.resolve(good))
     assert (record.way, record.replaces, record.comparison, record.forced) == ("better", "1", better, False)
     assert record.sentence in record.to_markdown()
