@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from models.formats import format_count
 from models.promotion_record import BROKEN, HOLDS, RESULTS
-from training.config import MAX_ORIGINS, EvaluationConfig
+from training.config import EvaluationConfig
 from training.evaluation.difference import FROM_COMPARED, state_difference
 from training.evaluation.metrics import CALIBRATION_RATIO, PRIMARY_MEASURE, describe_counts
 from training.gate.rules import (
@@ -165,7 +165,7 @@ def _advise_on_training(figures: RunFigures) -> tuple[Action, str]:
     last, more = max(missing.items(), key=lambda item: item[1])
     needed = f"{format_count(more, 'more find')} {'is' if more == 1 else 'are'} needed"
     text = f"About {needed} to decide {'this' if len(few) == 1 else 'all of this'}"
-    if pace.windows >= pace.origins and pace.origins < origins <= MAX_ORIGINS:
+    if pace.windows >= pace.origins and pace.origins < origins <= pace.reach:
         weeks = pace.window_weeks * (pace.calibrated if last == CALIBRATION_RATIO else pace.windows)
         last_weeks = f"only finds of the last {weeks:.0f} weeks count"
         counted = last_weeks if weeks else "no week could be calibrated"

@@ -17,7 +17,7 @@ from models.arrays import Row
 from models.bundle import Bundle
 from models.formats import format_count, format_number, format_percent, round_significant
 from models.promotion_record import DeployedFigures, Figure, name_result
-from training.config import EvaluationConfig
+from training.config import MAX_ORIGINS, EvaluationConfig
 from training.evaluation.difference import MEASURE_TITLES, MEASURES, describe_gain, state_difference
 from training.evaluation.estimate import Estimate, describe_estimate
 from training.evaluation.leakage import BOUNDS, FILLED_COLUMN, PREDICTIVE_COLUMN
@@ -57,6 +57,7 @@ def compute_run_figures(
     config: EvaluationConfig,
     leaks: Iterable[Row],
     name_swaps: Iterable[dict[str, Any]],
+    split: Iterable[Row],
     recipe: RecipeEvaluation | None = None,
 ) -> RunFigures:
     """Compute the figures of the deployed recipe from its stored scores, with the settings of its run."""
@@ -64,7 +65,11 @@ def compute_run_figures(
     calibrated = stored.frame.groupby("window")[PROBABILITY].count() > 0
     weeks, windows = stored.frame["day"].nunique() / 7, len(calibrated)
     rate = float(stored.frame["positive"].sum()) / weeks
-    pace = FindPace(rate, weeks / windows, windows, int(calibrated.sum()), config.origins)
+    train, _, test = split
+    times = train["arrivals_from"], test["arrivals_from"], test["arrivals_before"]
+    begins, tested, ends = map(datetime.fromisoformat, times)
+    reach = min(math.ceil((tested - begins) / (ends - tested)), MAX_ORIGINS)
+    pace = FindPace(rate, weeks / windows, windows, int(calibrated.sum()), config.origins, reach)
     rules, recipe = stored.compare(config, base=BASELINE + RULES), recipe or evaluate_recipe(stored, config)
     return RunFigures(recipe, rules, pace, looks, find_worst_move(name_swaps))
 

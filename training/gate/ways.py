@@ -4,6 +4,7 @@ import math
 from typing import Literal, NamedTuple
 
 from models.formats import format_count, format_number, round_significant
+from training.config import MAX_ORIGINS
 from training.evaluation.difference import (
     FROM_COMPARED,
     MARGIN,
@@ -41,13 +42,14 @@ class Candidate(NamedTuple):
 
 
 class FindPace(NamedTuple):
-    """Finds in a week of the tested windows, of which some could be calibrated; `origins` sets their number."""
+    """Finds in a week of the tested windows, of which some could be calibrated; `origins` sets their number, at most `reach`."""
 
     per_week: float
     window_weeks: float
     windows: int
     calibrated: int
     origins: int
+    reach: int = MAX_ORIGINS
 
 
 class Way(NamedTuple):
@@ -100,8 +102,7 @@ def count_more_finds(gain: Estimate) -> int:
     error, known = (gain.high - gain.low) / (2 * TWO_SIDED), gain.known or 0
     wanted = (TARGET_DIFFERENCE + MARGIN) / (ONE_SIDED + POWER)
     more = known * (error / wanted) ** 2 - known if math.isfinite(error) else 0.0
-    if gain.effective < MIN_EFFECTIVE_FINDS:
-        # Made-up finds, not the known ones, would decide the width of the interval.
+    if gain.effective < MIN_EFFECTIVE_FINDS:  # the made-up finds would decide the width of the interval
         more = STUDIED_FINDS - known
     more = max(more, 0.0 if gain.is_shown else gain.count_missing())
     digit = 10 ** max(0, math.floor(math.log10(more)) - 1) if more > 0 else 1

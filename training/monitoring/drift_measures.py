@@ -202,9 +202,7 @@ def estimate_ratio(count: float, expected: float) -> Estimate:
 
 def _list_units(then: ReferenceProfile, now: ReferenceProfile) -> Iterator[Row]:
     """List the factors by which numbers changed: that of the median, and the range over all quantiles."""
-    both = [
-        (part, each) for part, old in then.sizes.items() for each in old if each in now.sizes.get(part, {})
-    ]
+    both = [(part, key) for part, old in then.sizes.items() for key in old if key in now.sizes.get(part, {})]
     for part, column in both:
         old, new = (np.array(each.sizes[part][column]) for each in (then, now))
         factors, middle = new / old, len(old) // 2

@@ -33,7 +33,7 @@ from training.runs.artifacts import STORED_SCORES
 from training.runs.evidence import RunEvidence, fetch_evidence
 
 COMPARED_SCORES = "scores/compared.parquet"
-LOOKS = ("tables/leaks.json", "tables/name_swaps.json")
+LOOKS = ("tables/leaks.json", "tables/name_swaps.json", "tables/split.json")
 REPEATED = RuleResult(True, "computed again from the tables of the training run")
 
 
@@ -112,7 +112,8 @@ def gather_evidence(registry: Registry, history: VersionHistory, options: Eviden
         refit = refit_version(registry, version, fits.served.card, folders, repeating)
         evidence = replace(evidence, refit=refit.result)
         if (run := refit.repeated) is not None:
-            figures = compute_run_figures(run.deployed.stored, run.settings, run.leaks, run.name_swaps)
+            looks = run.leaks, run.name_swaps, run.data.split.to_rows()
+            figures = compute_run_figures(run.deployed.stored, run.settings, *looks)
             evidence = replace(evidence, figures=figures, verified=REPEATED)
     if own:
         # It was checked when it became champion.
@@ -144,10 +145,10 @@ def compute_figures(found: RunEvidence, served: Bundle) -> RunFigures | None:
     """Compute the figures of a training run from its verified files; None if it has no stored scores."""
     if any(name not in found.files for name in (STORED_SCORES, CONFIG_FILE, *LOOKS)):
         return None
-    leaks, name_swaps = (parse_table(found.files[name]) for name in LOOKS)
+    leaks, swaps, split = (parse_table(found.files[name]) for name in LOOKS)
     config = parse_config_json(found.files[CONFIG_FILE], where=CONFIG_FILE)
     stored = StoredScores.from_bytes(found.files[STORED_SCORES], where=STORED_SCORES)
-    return compute_run_figures(stored, take_capacity(config.evaluation, served), leaks, name_swaps)
+    return compute_run_figures(stored, take_capacity(config.evaluation, served), leaks, swaps, split)
 
 
 def compute_recipe_sha256(registry: Registry, version: ModelVersion, bundle: Bundle) -> str:

@@ -105,7 +105,7 @@ def check_gate(
 ) -> GateReport:
     """Run the gate on the bundles in a folder, with the results of the run that wrote them; the champion is not compared yet."""
     served, deployed = load_bundle(folder / BUNDLE_FOLDER), trained.deployed
-    looks = (trained.leaks, trained.name_swaps)
+    looks = (trained.leaks, trained.name_swaps, trained.data.split.to_rows())
     figures = compute_run_figures(deployed.stored, trained.settings, *looks, deployed.recipe)
     verified = RuleResult(True, "the training run is signed") if is_signed else UNSIGNED
     candidate = None if champion is None else Candidate(champion)

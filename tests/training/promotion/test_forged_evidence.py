@@ -120,9 +120,9 @@ def write_training(
     swaps = [{"language": "ko", "rows": 10, "move_95pct": 0.0}]
     scores = make_perfect_scores("baseline_rules").content
     files = {CONFIG_FILE: TrainConfig().to_json().encode(), STORED_SCORES: scores}
-    if with_tables:
-        files["tables/leaks.json"] = RunTable(leaks).to_json().encode()
-        files["tables/name_swaps.json"] = RunTable(swaps).to_json().encode()
+    split = [{"arrivals_from": f"2024-0{n}-01", "arrivals_before": f"2024-0{n + 1}-01"} for n in (1, 2, 3)]
+    tables = {"leaks": leaks, "name_swaps": swaps, "split": split} if with_tables else {}
+    files |= {f"tables/{name}.json": RunTable(rows).to_json().encode() for name, rows in tables.items()}
     about = {"kind": "training", "bundles": {"bundle": version.tags["bundle_sha256"]}}
     write_run(registry, version.run_id, folder, files, key, **about)
 
