@@ -234,10 +234,6 @@ def _refuse_long_dictionary(path: Path, group: int, name: str, where: str) -> No
         texts = None if batch is None else getattr(batch.column(0), "dictionary", None)
         longest = 0 if texts is None or not len(texts) else pc.max(pc.binary_length(texts)).as_py() or 0
     if longest > MAX_TEXT_BYTES:
-        raise FileFault(
-            "a text is too long",
-            where=f"{where}, column {name}",
-            got=f"{longest:,} bytes",
-            expected=f"at most {MAX_TEXT_BYTES:,}",
-            todo="shorten or drop the text",
-        )
+        got, expected = f"{longest:,} bytes", f"at most {MAX_TEXT_BYTES:,}"
+        where, todo = f"{where}, column {name}", "shorten or drop the text"
+        raise FileFault("a text is too long", where=where, got=got, expected=expected, todo=todo)

@@ -44,18 +44,10 @@ class RawTable:
 def refuse_bad_columns(names: Sequence[str], where: str) -> None:
     """Raise `FileFault` if a table has too many columns, or two of the same name."""
     if len(names) > MAX_COLUMNS:
-        raise FileFault(
-            "the table has too many columns",
-            where=where,
-            got=f"{len(names):,}",
-            expected=f"at most {MAX_COLUMNS:,}",
-            todo="keep the columns that npsrisk reads (npsrisk columns)",
-        )
+        got, expected = f"{len(names):,}", f"at most {MAX_COLUMNS:,}"
+        todo = "keep the columns that npsrisk reads (npsrisk columns)"
+        raise FileFault("the table has too many columns", where=where, got=got, expected=expected, todo=todo)
     if len(set(names)) < len(names):
         repeated = sorted(name for name, times in Counter(names).items() if times > 1)
-        raise FileFault(
-            "a column name occurs twice",
-            where=where,
-            got=", ".join(repeated),
-            todo="rename or drop one of them",
-        )
+        got, todo = ", ".join(repeated), "rename or drop one of them"
+        raise FileFault("a column name occurs twice", where=where, got=got, todo=todo)

@@ -60,13 +60,9 @@ def read_files(path: Path) -> RawTable | ParquetTable:
         if size == 0 and not path.is_dir():
             raise FileFault("the file is empty", where=str(path), todo="write it again")
         if size > MAX_TEXT_FILE_BYTES and read in (_read_csv, _read_jsonl):
-            raise FileFault(
-                "the file is too large",
-                where=str(path),
-                got=f"{size:,} bytes",
-                expected=f"at most {MAX_TEXT_FILE_BYTES:,}",
-                todo="convert it to Parquet, which is read in chunks, or split it",
-            )
+            got, expected = f"{size:,} bytes", f"at most {MAX_TEXT_FILE_BYTES:,}"
+            todo = "convert it to Parquet, which is read in chunks, or split it"
+            raise FileFault("the file is too large", where=str(path), got=got, expected=expected, todo=todo)
         try:
             return read(path)
         except pa.ArrowException as error:
@@ -103,11 +99,9 @@ def _read_csv(path: Path) -> RawTable:
         ).slice(1)  # the header is read as a row, so that a file with only a header is an empty table
     except pa.ArrowInvalid as error:
         if "straddling" in str(error):
-            raise FileFault(
-                f"a row is longer than {CSV_BLOCK_BYTES >> 20} MB",
-                where=str(path),
-                todo="check for a missing closing quote",
-            ) from error
+            what = f"a row is longer than {CSV_BLOCK_BYTES >> 20} MB"
+            todo = "check for a missing closing quote"
+            raise FileFault(what, where=str(path), todo=todo) from error
         raise
     numbers = np.setdiff1d(np.arange(len(table) + len(bad)) + 1, list(bad))
     last, last_bad = int(numbers[-1]) if len(numbers) else 0, max(bad, default=0)
@@ -222,12 +216,9 @@ def _read_lines(file: BinaryIO, where: str) -> Iterator[tuple[int, bytes]]:
     for number in count(1):
         line = file.readline(MAX_LINE_BYTES + 1)
         if len(line) > MAX_LINE_BYTES:
-            raise FileFault(
-                f"a line is longer than {MAX_LINE_BYTES >> 20} MB",
-                where=f"{where} line {number}",
-                expected="JSON Lines: one object per line",
-                todo="split or drop the line",
-            )
+            what, todo = f"a line is longer than {MAX_LINE_BYTES >> 20} MB", "split or drop the line"
+            expected = "JSON Lines: one object per line"
+            raise FileFault(what, where=f"{where} line {number}", expected=expected, todo=todo)
         if not line:
             return
         yield number, line
