@@ -50,6 +50,13 @@ HS_CODE = re.compile(r"\d[\d. ]{3,13}")
 PLAIN_NAME = re.compile(r"@?\w[\w.: \-]{0,98}\w|@?\w|" + re.escape(TEXT))
 """A name that a path can hold."""
 WRITTEN_NAME = re.compile(r"""(?:<(?:[\w.\-]+:)?|["\s])([\w.\-]+)(?=[\s/>"=])""")
+SUBSTITUTES = ("contact", "reference", "suburb")
+"""Facts that stand for another one only if that is missing."""
+DOUBTS = {
+    "consignment_id": "is it the parcel's identifier?",
+    "declared_value": "is it the value of the goods?",
+    "issued_at": "is it when the message was issued?",
+}
 BY_HAND = "by hand (docs/formats_post.md)"
 
 
@@ -138,7 +145,7 @@ class Samples:
 
         A party has at least two facts of one in it, and no party that is named.
         """
-        if _names_side(name) or any(map(_names_side, node)):
+        if any(each.section == "sides" for key in (name, *node) for each in read_name(key)):
             return name
         inner = (value for values in node.values() for value in values if isinstance(value, dict))
         keys = {*node, *(key for value in inner for key in value)}
@@ -159,10 +166,6 @@ class Samples:
                 if side:
                     return found
         return name
-
-
-def _names_side(name: str) -> bool:
-    return any(meaning.section == "sides" for meaning in read_name(name))
 
 
 def draft_mapping(samples: Iterable[tuple[str, bytes]]) -> Draft:
@@ -216,9 +219,8 @@ class _Drafter:
             )
         record, goods = [*self._record.values()], [*self._goods.values()]
         used = {id(each) for guess in (*record, *goods) for each in guess.elements}
-        names = [(_quote(clean_text(name) or "?"), "") for name in sorted(self._samples.unreadable)]
-        others = [(self._spell(each.place), each.value) for each in self._elements if id(each) not in used]
-        unused = names + others
+        unused = [(_quote(clean_text(name) or "?"), "") for name in sorted(self._samples.unreadable)]
+        unused += [(self._spell(each.place), each.value) for each in self._elements if id(each) not in used]
         return Draft("".join(self._write(unused)), record, goods, unused)
 
     def _read_meaning(self, place: Place) -> PlaceMeaning:
@@ -260,7 +262,7 @@ class _Drafter:
         is_role = group and f"[{element.place[-1]}=" in group[-1]
         if is_role or element.fact not in NAMELESS.get(fact, (None,)) or fact in known[group, side]:
             return False
-        if fact in PARTY_FACTS:
+        if fact in load_words()["party_columns"]:
             return side in SIDES
         if side is not None or (fact in GOODS_FACTS and any(each == group and of for each, of in known)):
             return False
@@ -368,8 +370,9 @@ class _Drafter:
             self._is_postal_identifier(element),
             bool(element.values),
             element.place[: len(self._each)] == self._each,
-            element.fact not in ("contact", "reference", "suburb"),
+            element.fact not in SUBSTITUTES,
             element.certain,
+            element.fact != "gross_weight" or not element.is_in_items,
             element.fact in ("gross_weight", "total_value", "net_weight"),
             sum(each.party_column is not None for each in around),
             -len(element.place),
@@ -384,8 +387,6 @@ class _Drafter:
             return ""
         if others:
             return f"also {self._spell(others[-1].place, self._each)}"
-        if column == "consignment_id" and not (first.certain and first.fact == "identifier"):
-            return "is it the parcel's identifier?"
         if not values:
             return "no value in the samples"
         if any(part in self._samples.guessed_sides for each in parts for part in each.place):
@@ -394,8 +395,8 @@ class _Drafter:
             strange = sorted(v for v in values if v.lower() not in load_codes("post/default_codes", column))
             if strange:
                 return f"what does {strange[0]} mean? see [codes.{column}]"
-        is_certain = all(each.certain for each in parts)
-        return "" if is_certain or column == "consignment_id" else "by its place or value alone"
+        is_certain = all(each.certain and each.fact not in SUBSTITUTES for each in parts)
+        return "" if is_certain else DOUBTS.get(column, "by its place, its value or a part of its name")
 
     def _write_units(self) -> Iterator[str]:
         """Write the unit of weights and what amounts are per; what nothing shows is left out, with a question."""
@@ -435,7 +436,11 @@ class _Drafter:
             yield from (f"# {place}  {_show(value)}\n" for place, value in unused)
 
     def _write_guess(self, guess: Guess, base: Place) -> str:
-        paths = [_quote(self._spell(each.place, base)) for each in guess.elements]
+        # Reading would take what stands deeper under the same name for another identifier.
+        first = guess.elements[0].place[0]
+        is_deeper = not base and any(first in place[1:] for place in self._samples.values)
+        root = "/" if is_deeper and guess.column == "consignment_id" else ""
+        paths = [_quote(root + self._spell(each.place, base)) for each in guess.elements]
         companies = [at for at, each in enumerate(guess.elements) if each.fact == "company"]
         source = f"[{', '.join(paths)}]" if len(paths) > 1 else paths[0]
         if companies and len(paths) > 1:
@@ -501,7 +506,6 @@ def _is_country_code(text: str) -> bool:
 
 NAMELESS = {"nature": (None, "ignored")}
 """What the names of elements say that may be read as a fact by their values."""
-PARTY_FACTS = ("email", "country", "phone", "postcode", "address", "name", "city")
 GOODS_FACTS = ("hs_code", "origin_country", "description")
 FORMS: list[tuple[str, Callable[[str], Any]]] = [
     ("email", re.compile(r"\S+@\S+").fullmatch),

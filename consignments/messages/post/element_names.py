@@ -16,7 +16,7 @@ MIN_LETTERS_INSIDE = 3
 MAX_NAME_LENGTH = 60
 MIN_LETTERS_AT_END = 4
 """A known word that others stand before without a break has at least so many: `paino` in `kokonaispaino`."""
-UNKNOWN, BEGINNING = "unknown", "beginning"
+UNKNOWN = "unknown"
 
 
 class Meaning(NamedTuple):
@@ -27,6 +27,7 @@ class Meaning(NamedTuple):
 
 
 GOODS = Meaning("weak", "goods")
+VALUES = ("value", "unit_value", "total_value")
 QUALIFIER = Meaning("weak", "qualifiers")
 """A word such as type or flag: the value says of which kind something is."""
 
@@ -60,8 +61,12 @@ def _index_words() -> dict[str, Meaning]:
 @lru_cache(maxsize=4096)
 def read_name(name: str) -> tuple[Meaning, ...]:
     """Read the meanings of a name, in order."""
-    words = [word.lower() for word in WORD.findall(anyascii(name[:MAX_NAME_LENGTH]))]
-    return tuple(_read_phrases(words))
+    return tuple(_read_phrases(split_words(name)))
+
+
+def split_words(name: str) -> list[str]:
+    """Split a name into its words, in ASCII letters and lower case."""
+    return [word.lower() for word in WORD.findall(anyascii(name[:MAX_NAME_LENGTH]))]
 
 
 def _read_phrases(words: Sequence[str]) -> Iterator[Meaning]:
@@ -96,7 +101,8 @@ def _split_joined(text: str) -> list[Meaning]:
         return best[len(text)]
     ends = (at for at in range(1, len(text) - MIN_LETTERS_AT_END + 1) if text[at:] in known)
     at = next(ends, len(text))
-    return [Meaning(UNKNOWN, text)] if at == len(text) else [Meaning(BEGINNING, text[:at]), known[text[at:]]]
+    ending = [known[text[at:]]] if at < len(text) else []
+    return [Meaning(UNKNOWN, text[:at]), *ending]
 
 
 class PlaceMeaning(NamedTuple):
@@ -116,10 +122,16 @@ def read_place(place: tuple[str, ...]) -> PlaceMeaning:
     side = sides[0] if sides else None
     weak = {each.name for each in own if each.section == "weak"}
     goods = any(GOODS in meanings for meanings in names)
-    fact, inherited = _find_fact(own), None if above[-1:] == (GOODS,) else _find_fact(above)
+    has_side = any(each.section == "sides" for each in own)
+    fact, inherited = _find_fact(own), None if above[-1:] == (GOODS,) or has_side else _find_fact(above)
     is_inherited = inherited in load_words()["facts"]["inherited"]
-    doubtful = (BEGINNING, UNKNOWN) if fact == "date" else (BEGINNING,)
-    certain = all(each.section not in doubtful for each in own)
+    certain = all(each.section != UNKNOWN or each.name.isdecimal() for each in own)
+    charged = [_names_charge(part) for part in place[-2:]]
+    if fact == "date":
+        is_plain = all(each.name == "date" or each.section == "weak" for each in own)
+        certain = is_plain and _find_fact(above) is None and not any(charged)
+    if fact in VALUES and (not is_inherited or inherited in VALUES):
+        fact = "ignored" if charged[-1] or (fact == "value" and any(charged)) else fact
     if goods and (fact, side) == ("country", "sender"):
         return PlaceMeaning("origin_country", None, certain)
     if fact is not None and fact != "value":
@@ -139,6 +151,11 @@ def read_place(place: tuple[str, ...]) -> PlaceMeaning:
         if "goods" in weak:
             return PlaceMeaning("description", side, False)
     return PlaceMeaning(fact, side, certain)
+
+
+def _names_charge(part: str) -> bool:
+    """Check whether a name has a word of what is charged or done besides the goods."""
+    return not set(split_words(part)).isdisjoint(load_words()["facts"]["charges"])
 
 
 def read_part(part: str) -> tuple[Meaning, ...]:
