@@ -68,7 +68,8 @@ class Estimate:
             return "too few results"
         if self.known and self.effective >= MIN_EFFECTIVE_FINDS and not self.has_interval:
             return f"too few results: {self.known:,} known, of too few days for an interval"
-        return f"too few results: {self.known:,} known, about {self.count_missing():,} more needed"
+        worth = "," if round(self.effective, 1) == self.known else f", worth {round(self.effective, 1):g};"
+        return f"too few results: {self.known:,} known{worth} about {self.count_missing():,} more needed"
 
     def to_row(self) -> dict[str, float | int | str | None]:
         """Return the columns of the estimate in a table of the run."""

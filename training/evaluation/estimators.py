@@ -89,7 +89,7 @@ class FindCounts(NamedTuple):
         """Return on how many results each estimate rests, and the weight of the largest; or that there is no estimate."""
         results = format_count(round(self.effective, 1), "effective result")
         if self.effective < MIN_EFFECTIVE_FINDS:
-            return f"The known finds are {results}, and an estimate needs {MIN_EFFECTIVE_FINDS}."
+            return f"The known finds are worth {results}, and an estimate needs {MIN_EFFECTIVE_FINDS}."
         largest = format_percent(self.largest)
         return f"Each estimate rests on {results}; the largest single one counts {largest}."
 

@@ -228,8 +228,9 @@ def judge_recipe(recipe: RecipeEvaluation, target: Target) -> EvaluationVerdict:
     model, strongest = recipe.model, recipe.rival_title
     gain = estimate_difference(model, recipe.baselines[recipe.rival], PRIMARY_MEASURE)
     estimated = f"{METRIC_TITLES[PRIMARY_MEASURE]}: {describe_estimate(model[PRIMARY_MEASURE])}."
+    support = f" {model.counts.describe_support()}" if model[PRIMARY_MEASURE].is_shown else ""
     counted = describe_counts(recipe.name_sides("the model"), target)
     difference = state_difference(gain, strongest, "the model")
     name = judge_difference(gain)
-    said = f"{estimated} {model.counts.describe_support()} {difference}"
-    return EvaluationVerdict(name, VERDICT_TITLES[name].format(strongest), (counted, said))
+    title = VERDICT_TITLES[name].format(strongest)
+    return EvaluationVerdict(name, title, (counted, f"{estimated}{support} {difference}"))

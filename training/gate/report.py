@@ -158,13 +158,11 @@ def _advise_on_training(figures: RunFigures) -> tuple[Action, str]:
     wanted = {name: (each.known or 0) + missing[name] for name, each in few.items()}
     if pace.origins > EvaluationConfig().origins and lost[CALIBRATION_RATIO] > 1:  # dates were added in vain
         wanted.pop(CALIBRATION_RATIO, None)
-    origins = max(
-        (math.ceil(each / max(each_window, 1e-9)) + lost.get(name, 0) for name, each in wanted.items()),
-        default=0,
-    )
+    needed = (math.ceil(each / max(each_window, 1e-9)) + lost.get(name, 0) for name, each in wanted.items())
+    origins = max(needed, default=0)
     last, more = max(missing.items(), key=lambda item: item[1])
-    needed = f"{format_count(more, 'more find')} {'is' if more == 1 else 'are'} needed"
-    text = f"About {needed} to decide {'this' if len(few) == 1 else 'all of this'}"
+    finds = f"{format_count(more, 'more find')} {'is' if more == 1 else 'are'}"
+    text = f"About {finds} needed to decide {'this' if len(few) == 1 else 'all of this'}"
     if pace.windows >= pace.origins and pace.origins < origins <= pace.reach:
         weeks = pace.window_weeks * (pace.calibrated if last == CALIBRATION_RATIO else pace.windows)
         last_weeks = f"only finds of the last {weeks:.0f} weeks count"
