@@ -278,7 +278,7 @@ class Registry:
         if all(item.path != path for item in files.list_artifacts(path.rpartition("/")[0] or None)):
             return None
         with TemporaryDirectory() as spare:
-            found = files.download_artifacts(path, spare)  # type: ignore[no-untyped-call]
+            found = files.download_artifacts(path, spare)
             return Path(found).read_bytes()
 
     def _open_artifacts(self, run_id: str) -> ArtifactRepository:
@@ -354,8 +354,8 @@ def _use_address(tracking_uri: str) -> Iterator[None]:
     try:
         yield
     finally:
-        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]  # resets it: the environment decides
-        mlflow.set_registry_uri(None)  # type: ignore[arg-type]
+        mlflow.set_tracking_uri(None)  # resets it: the environment decides
+        mlflow.set_registry_uri(None)
         for name, value in before.items():
             os.environ.pop(name, None)
             if value is not None:

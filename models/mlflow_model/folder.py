@@ -26,7 +26,7 @@ from models.mlflow_model.scoring_model import MODEL_CONFIG
 
 LOADER_MODULE = "npsrisk"  # the only module that a registered model names; its `_load_pyfunc` loads it
 COLUMNS_FILE, INSTALL_FILE = "columns.json", "INSTALL.md"
-ANY = AnyType()  # type: ignore[no-untyped-call]
+ANY = AnyType()
 SCORE_SCHEMA = Schema(
     [
         ColSpec(DataType.string, "consignment_id"),
