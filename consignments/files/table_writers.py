@@ -129,10 +129,6 @@ class _JsonLinesWriter:
         self._file.close()
 
 
-def _prepare_json_table(table: Any) -> Any:
-    return _format_times(convert_lists(table))
-
-
 def _format_times(table: Any) -> Any:
     for place, column in enumerate(table.schema):
         if pa.types.is_timestamp(column.type) and column.type.tz:
@@ -147,6 +143,6 @@ FORMATS: dict[str, tuple[Callable[[Any], Any], Callable[[Path, Any], Any]]] = {
         partial(arrow_csv.CSVWriter, write_options=arrow_csv.WriteOptions(quoting_style="needed")),
     ),
     ".parquet": (convert_lists, open_parquet_writer),
-    ".jsonl": (_prepare_json_table, _JsonLinesWriter),
+    ".jsonl": (lambda table: _format_times(convert_lists(table)), _JsonLinesWriter),
 }
 """Of each format the function that prepares a table, and the one that opens its writer."""

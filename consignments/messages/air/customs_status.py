@@ -18,13 +18,7 @@ from consignments.messages.air.cargo_xml import read_message
 from consignments.messages.air.waybills import clean_identifier, read_waybill_number
 from consignments.messages.configuration import load_codes, load_table
 from consignments.messages.content.paths import find_nodes, find_text, find_texts, find_values
-from consignments.messages.content.trees import (
-    Node,
-    convert_element,
-    parse_xml_tree,
-    prepare_xml,
-    walk_nodes,
-)
+from consignments.messages.content.trees import Node, convert_element, parse_xml_tree, prepare_xml, walk_nodes
 from consignments.messages.content.values import Doubts, complete_moment, join_lines, parse_time
 from consignments.messages.parsed import (
     EventState,

@@ -7,7 +7,6 @@ is a direct waybill.
 
 import re
 from collections.abc import Iterator
-from datetime import datetime
 
 from consignments.errors import MessageFault
 from consignments.identifiers import format_awb_number
@@ -111,7 +110,7 @@ class _DataSet:
         self.master = next((node for name in MASTER for node in find_nodes(self.message, name)), {})
         number = _read_number(self.master, "master") or _read_number(self.message, "master")
         self.master_number = format_awb_number(number) if number else None
-        self.issued_at = _read_issue_time(self.message)
+        self.issued_at = values.parse_time(find_text([self.message], TABLE["message"]["issued_at"]))
 
     def refuse_several(self, house_tag: str) -> None:
         """Refuse several data sets or masters in one message, and houses under two names: their houses could not be separated."""
@@ -184,10 +183,6 @@ class _DataSet:
             yield self.read(self.master, "direct")
         elif not receptacles:
             yield parsed.Ignored(f"ICS2 {self.kind}", "a data set without goods")
-
-
-def _read_issue_time(message: Node) -> datetime | None:
-    return values.parse_time(find_text([message], TABLE["message"]["issued_at"]))
 
 
 def _read_number(node: Node, level: str) -> str | None:
