@@ -5,7 +5,7 @@ A guess that rests on one of these alone is marked as not sure, with the reason.
 
 import json
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations, takewhile
@@ -21,19 +21,10 @@ from consignments.messages.content.paths import NUMBERS
 from consignments.messages.content.trees import TEXT, Node, decode_head
 from consignments.messages.content.values import clean_text, get_unit_factor, parse_time
 from consignments.messages.parsed import MessageContext
-from consignments.messages.post.element_names import (
-    QUALIFIER,
-    PlaceMeaning,
-    index_columns,
-    load_words,
-    read_name,
-    read_part,
-    read_place,
-    read_role,
-)
+from consignments.messages.post import element_names as names
 from consignments.messages.post.mapped import find_format, list_records
 from consignments.messages.post.mapping import parse_mapping
-from consignments.messages.post.unread import AMOUNTS, is_number, is_of_words
+from consignments.messages.post.unread import AMOUNTS, FLAG, is_number, is_of_words
 
 Place = tuple[str, ...]
 """Names that lead from the message to an element; a role is a condition, as in `party[role=sh]`."""
@@ -57,7 +48,7 @@ DOUBTS = {
     "declared_value": "is it the value of the goods?",
     "issued_at": "is it when the message was issued?",
 }
-BY_HAND = "by hand (docs/formats_post.md)"
+HELP = "by hand (docs/formats_post.md)"
 
 
 @dataclass(eq=False)
@@ -78,15 +69,26 @@ class Element:
         return next(iter(self.values), "")
 
     @property
+    def party(self) -> tuple[Place, str | None]:
+        """Return the element that names its party, else the one just above it, and the side."""
+        named = (at for at, part in enumerate(self.place[:-1], 1) if names.list_sides(part))
+        return self.place[: max(named, default=-1)], self.side
+
+    @property
+    def is_plain_number(self) -> bool:
+        """Return whether its name says no more than that it is a number."""
+        return {*names.read_part(self.place[-1])} == {names.NUMBER}
+
+    @property
     def party_column(self) -> str | None:
         """Return the column of the sender or consignee that it is."""
-        column = index_columns("party_columns").get(self.fact or "")
+        column = names.index_columns("party_columns").get(self.fact or "")
         return f"{self.side}_{column}" if column and self.side in SIDES else None
 
     @property
     def column(self) -> str | None:
         """Return the column that it is, of a kind of goods if it stands in one."""
-        columns = index_columns("item_columns" if self.is_in_items else "record_columns")
+        columns = names.index_columns("item_columns" if self.is_in_items else "record_columns")
         return None if self.side == "other" else self.party_column or columns.get(self.fact or "")
 
     def read_as(self, fact: str | None, side: str | None = None) -> None:
@@ -117,7 +119,7 @@ class Samples:
     """The values of all elements of some messages by place, and how often a place repeats within the one above it."""
 
     values: dict[Place, list[str]] = field(default_factory=lambda: defaultdict(list))
-    repeats: dict[Place, int] = field(default_factory=lambda: defaultdict(int))
+    repeats: Counter[Place] = field(default_factory=Counter)
     guessed_sides: dict[str, str] = field(default_factory=dict)
     unreadable: set[str] = field(default_factory=set)
 
@@ -127,7 +129,7 @@ class Samples:
             if not PLAIN_NAME.fullmatch(name):
                 self.unreadable.add(name)
                 continue
-            counts: dict[Place, int] = defaultdict(int)
+            counts: Counter[Place] = Counter()
             nodes = [value for value in values if isinstance(value, dict)]
             for value in values:
                 if isinstance(value, dict):
@@ -137,31 +139,32 @@ class Samples:
                 else:
                     at = place if name == TEXT and place else (*place, name)
                     self.values[at].append(clean_text(value) or "")
-            for below, count in counts.items():
-                self.repeats[below] = max(self.repeats[below], count)
+            self.repeats |= counts
 
     def _add_role(self, name: str, node: Node, nodes: list[Node]) -> str:
         """Return the name of a party with the condition of its role, if a code or its place in a pair says which party it is.
 
         A party has at least two facts of one in it, and no party that is named.
         """
-        if any(each.section == "sides" for key in (name, *node) for each in read_name(key)):
+        if any(map(names.list_sides, (name, *node))):
             return name
         inner = (value for values in node.values() for value in values if isinstance(value, dict))
         keys = {*node, *(key for value in inner for key in value)}
-        facts = {each.name for key in keys for each in read_name(key) if each.section == "party"}
-        if len(facts & index_columns("party_columns").keys()) < 2:
+        facts = {each.name for key in keys for each in names.read_name(key) if each.section == "party"}
+        if len(facts & names.index_columns("party_columns").keys()) < 2:
             return name
         by_place = SIDES[[id(each) for each in nodes].index(id(node))] if len(nodes) == len(SIDES) else None
         for below, values in node.items():
             role = clean_text(next(iter(values), None))
-            is_role = below in load_words()["roles"]["names"] or read_name(below)[-1:] == (QUALIFIER,)
-            is_role = is_role or {each.section for each in read_name(role or "")} == {"sides"}
+            is_role = below in names.load_words()["roles"]["names"] or names.read_name(below)[-1:] == (
+                names.QUALIFIER,
+            )
+            is_role = is_role or {each.section for each in names.read_name(role or "")} == {"sides"}
             if role and is_role and PLAIN_NAME.fullmatch(role):
-                found, sides = f"{name}[{below}={role}]", [each.name for each in read_role(role)]
+                found, sides = f"{name}[{below}={role}]", [each.name for each in names.read_role(role)]
                 is_told_apart = [clean_text(each.get(below, [None])[0]) for each in nodes].count(role) == 1
                 side = next(iter(sides), by_place if is_told_apart else None)
-                if side and not set(sides) & {each.name for each in read_name(role)}:
+                if side and not set(sides) & {each.name for each in names.read_name(role)}:
                     self.guessed_sides[found] = side
                 if side:
                     return found
@@ -174,7 +177,7 @@ def draft_mapping(samples: Iterable[tuple[str, bytes]]) -> Draft:
     found, written = Samples(), {}
     for name, content in samples:
         if find_format(content) == "edifact":
-            raise MessageFault("no draft for EDIFACT", where=name, todo=f"write its segment map {BY_HAND}")
+            raise MessageFault("no draft for EDIFACT", where=name, todo=f"write its segment map {HELP}")
         for record in list_records(content, MessageContext(), (whole,)):
             if isinstance(record, MessageFault):
                 raise record
@@ -194,16 +197,18 @@ class _Drafter:
             Element(place, [*filter(None, values)], *self._read_meaning(place))
             for place, values in samples.values.items()
         ]
+        self._known: dict[tuple[Place, str | None], set[str | None]] = defaultdict(set)
         self._read_values()
         self._items = self._find_items()
         for each in self._elements:
             each.is_in_items = self._items is not None and each.place[: len(self._items)] == self._items
-        outside = [each for each in self._elements if not each.is_in_items]
+        self._outside = [each for each in self._elements if not each.is_in_items]
         known = {each.fact for each in self._elements if each.is_in_items}
-        for each in outside:
-            if known and each.fact in GOODS_FACTS and (each.by_value or each.fact in known):
+        for each in self._outside:
+            is_known = each.fact in known and (each.fact != "description" or not each.certain)
+            if known and each.fact in GOODS_FACTS and (each.by_value or is_known):
                 each.fact = None
-        self._s10 = [each for each in outside if any(map(parse_s10, each.values))]
+        self._s10 = [each for each in self._outside if any(map(parse_s10, each.values))]
         self._complete_sides()
         self._complete_goods()
         self._each = self._find_each()
@@ -214,101 +219,110 @@ class _Drafter:
         """Write the file."""
         self._guess_columns()
         if not self._record:
-            raise MessageFault(
-                "no element looks like one of a declaration", todo=f"write the mapping {BY_HAND}"
-            )
+            raise MessageFault("no element looks like one of a declaration", todo=f"write the mapping {HELP}")
         record, goods = [*self._record.values()], [*self._goods.values()]
         used = {id(each) for guess in (*record, *goods) for each in guess.elements}
         unused = [(_quote(clean_text(name) or "?"), "") for name in sorted(self._samples.unreadable)]
         unused += [(self._spell(each.place), each.value) for each in self._elements if id(each) not in used]
         return Draft("".join(self._write(unused)), record, goods, unused)
 
-    def _read_meaning(self, place: Place) -> PlaceMeaning:
-        meaning = read_place(tuple(map(self._write_name, place)))
+    def _read_meaning(self, place: Place) -> names.PlaceMeaning:
+        meaning = names.read_place(tuple(map(self._write_name, place)))
         sides = [side for part, side in self._samples.guessed_sides.items() if part in place]
         return meaning._replace(side=sides[0]) if sides and meaning.side is None else meaning
 
     def _guess_sides(self) -> None:
-        """Read the first two groups that are alike as the parties, if no name in the samples says which element is one."""
-        places, facts = list(self._samples.values), index_columns("party_columns")
+        """Read two groups, or two sets of names with one first word, that are alike as the parties if no name says which is one."""
+        places, facts = list(self._samples.values), names.index_columns("party_columns")
         if any(each.side in SIDES and each.fact in facts for each in map(self._read_meaning, places)):
             return
-        groups: dict[Place, set[str]] = defaultdict(set)
-        for place in places:
-            groups[place[:-1]].add(place[-1])
-        for first, second in combinations(filter(None, groups), 2):
-            if first[:-1] == second[:-1] and len(groups[first] & groups[second]) >= WHOLE_PARTY:
-                self._samples.guessed_sides |= dict(zip((first[-1], second[-1]), SIDES, strict=True))
+        groups: dict[Place, dict[str, str]] = defaultdict(dict)
+        for *above, name in places:
+            word, *others = names.split_words(self._write_name(name)) or [name]
+            rest = " ".join(others)
+            if above:
+                groups[*above,][name] = above[-1]
+            if any(each.section == "party" or each == names.NAME for each in names.read_name(rest)):
+                groups[*above, word][rest] = name
+        roles = names.load_words()["roles"]
+        for first, second in combinations(groups, 2):
+            if first[:-1] == second[:-1] and len(groups[first].keys() & groups[second]) >= WHOLE_PARTY:
+                is_turned = first[-1] in roles["consignee"] or second[-1] in roles["sender"]
+                for group, side in zip((first, second), SIDES[::-1] if is_turned else SIDES, strict=True):
+                    self._samples.guessed_sides |= dict.fromkeys(groups[group].values(), side)
                 return
 
     def _read_values(self) -> None:
         """Read elements that no name explains by the form of their values, if they may be of a party, or of a group of goods."""
-        known: dict[tuple[Place, str | None], set[str | None]] = defaultdict(set)
-        columns = index_columns("party_columns")
+        columns = names.index_columns("party_columns")
+        streets = {each.place[:-1] for each in self._elements if each.fact == "address"}
         for each in self._elements:
-            known[each.place[:-1], each.side] |= {each.fact, columns.get(each.fact or "")}
+            if each.fact == "address" and each.values and all(map(FLAG.fullmatch, each.values)):
+                each.fact = "ignored"
+            elif each.side and each.place[:-1] in streets and each.is_plain_number:
+                each.read_as("house_number", each.side)
+            self._known[each.party] |= {each.fact, columns.get(each.fact or "")}
         for fact, has_form in FORMS:
             for each in self._elements:
-                if each.values and all(map(has_form, each.values)) and self._may_be(fact, each, known):
-                    known[each.place[:-1], each.side].add(fact)
+                if each.values and all(map(has_form, each.values)) and self._may_be(fact, each):
+                    self._known[each.party].add(fact)
                     each.by_value = True
                     each.read_as(fact, each.side)
 
-    def _may_be(
-        self, fact: str, element: Element, known: Mapping[tuple[Place, str | None], set[str | None]]
-    ) -> bool:
+    def _may_be(self, fact: str, element: Element) -> bool:
         """Check whether an element may be a fact that its name does not say, and that is not known of its party or group."""
-        group, side = element.place[:-1], element.side
+        group, known = element.place[:-1], self._known[element.party]
         is_role = group and f"[{element.place[-1]}=" in group[-1]
-        if is_role or element.fact not in NAMELESS.get(fact, (None,)) or fact in known[group, side]:
+        if is_role or element.fact not in NAMELESS.get(fact, (None,)) or fact in known:
             return False
-        if fact in load_words()["party_columns"]:
-            return side in SIDES
-        if side is not None or (fact in GOODS_FACTS and any(each == group and of for each, of in known)):
+        if fact in names.load_words()["party_columns"]:
+            return element.side in SIDES
+        has_party = any(place == group and side for place, side in self._known)
+        if element.side is not None or (fact in GOODS_FACTS and has_party):
             return False
-        return fact != "description" or "hs_code" in known[group, side] or self._samples.repeats[group] > 1
+        return fact != "description" or "hs_code" in known or self._samples.repeats[group] > 1
 
     def _complete_goods(self) -> None:
         """Read a name as the description that the goods lack, and the only number that no name explains as the only amount."""
         inside = [each for each in self._elements if each.is_in_items]
-        columns = {index_columns("item_columns").get(each.fact or "") for each in inside}
-        names = [each for each in inside if each.fact == "name"]
-        if "description" not in columns and names:
-            names[0].read_as("description")
+        columns = {names.index_columns("item_columns").get(each.fact or "") for each in inside}
+        named = [each for each in inside if each.fact == "name"]
+        if "description" not in columns and named:
+            named[0].read_as("description")
         lacking = [column for column in AMOUNTS if column not in columns]
         unknown = [each for each in inside if each.fact is None and each.values]
         numbers = [each for each in unknown if all(map(is_number, each.values))]
         if len(lacking) == len(numbers) == 1:
-            numbers[0].read_as(load_words()["item_columns"][lacking[0]][0])
+            numbers[0].read_as(names.load_words()["item_columns"][lacking[0]][0])
 
     def _complete_sides(self) -> None:
         """Read facts of a party that is not named as those of the party that lacks them."""
-        columns = index_columns("party_columns")
+        columns = names.index_columns("party_columns")
         named = {each.party_column or "" for each in self._elements}
-        nameless = [
-            (each, columns[each.fact])
-            for each in self._elements
-            if each.side is None and each.fact in columns and not each.is_in_items
-        ]
-        whole = len({column for _, column in nameless}) >= WHOLE_PARTY
-        for each, column in nameless:
+        nameless = [each for each in self._outside if each.side is None and each.fact in columns]
+        whole = len({columns[each.fact or ""] for each in nameless}) >= WHOLE_PARTY
+        for each in nameless:
+            column = columns[each.fact or ""]
             sides = (side for side in SIDES[::-1] if whole or any(name.startswith(side) for name in named))
             side = next((side for side in sides if f"{side}_{column}" not in named), None)
             if side is not None:
                 each.read_as(each.fact, side)
 
     def _find_items(self) -> Place | None:
-        """Find the group of one kind of goods: nearly the most facts of goods, no party, the deepest."""
-        columns = index_columns("item_columns")
+        """Find the group of one kind of goods: nearly the most facts of goods, no party, not all elements, the deepest."""
+        columns = names.index_columns("item_columns")
         facts: dict[Place, set[str]] = defaultdict(set)
+        held: Counter[Place] = Counter()
         parties: set[Place] = set()
         for each in self._elements:
             above = [each.place[:length] for length in range(1, len(each.place))]
+            held.update(above)
             if each.party_column:
                 parties.update(above, [each.place])
             elif each.fact in columns and each.fact not in ("currency", "weight_unit", "country"):
                 for place in above:
                     facts[place].add(columns[each.fact])
+        parties |= {place for place, count in held.items() if count == len(self._elements)}
         groups = {
             place: len(known)
             for place, known in facts.items()
@@ -324,16 +338,16 @@ class _Drafter:
         consignees = [each.place[:-1] for each in parties if each.side == "consignee"]
         repeats = self._samples.repeats.items()
         repeated = [place for place, count in repeats if count > 1 and place != self._items]
-        holders = [*consignees, *([self._items] if self._items else [])]
+        goods = [self._items] if self._items else []
+        holders = [*consignees, *goods] or [each.place[:-1] for each in self._elements if each.column]
         within = [place for place in repeated if all(each[: len(place)] == place for each in holders)]
-        if consignees and within:
+        if within and (consignees or self._items is None):
             return min(within, key=len)
         named = (each for each in self._elements if each.fact == "identifier" and not each.is_in_items)
         identifiers = [each.place[:-1] for each in (*self._s10, *named)]
-        goods = [self._items[:-1]] if self._items else []
-        needed = [*(each.place[:-1] for each in parties), *goods, *identifiers[:1]]
-        levels = takewhile(lambda names: len(set(names)) == 1, zip(*needed, strict=False))
-        return tuple(names[0] for names in levels)
+        needed = [*(each.place[:-1] for each in parties), *(each[:-1] for each in goods), *identifiers[:1]]
+        levels = takewhile(lambda parts: len(set(parts)) == 1, zip(*needed, strict=False))
+        return tuple(parts[0] for parts in levels)
 
     def _guess_columns(self) -> None:
         """Guess the elements of each column: the one that ranks first, and further parts of the same.
@@ -349,9 +363,11 @@ class _Drafter:
             if column and is_short and (fits(column, each.value) or self._is_postal_identifier(each)):
                 found[each.is_in_items, column].append(each)
         valued = found.get((True, "value"), [])
-        if len(valued) > 1 and (True, "quantity") not in found:
+        amounts = [each for each in valued if "amount" in each.place[-1]]
+        if len(valued) > len(amounts) == 1 and (True, "quantity") not in found:
             # Of two values of goods, the one that is called an amount is their number.
-            found[True, "quantity"] = [valued.pop(1 if "amount" in valued[1].place[-1] else 0)]
+            found[True, "quantity"] = amounts
+            valued.remove(amounts[0])
         for (is_in_items, column), elements in found.items():
             best = max(elements, key=self._rank)
             parts = [each for each in elements if each is best or _is_joined(column, best, each)]
@@ -363,13 +379,20 @@ class _Drafter:
     def _is_postal_identifier(self, element: Element) -> bool:
         return element in self._s10 and element.column == "consignment_id"
 
-    def _rank(self, element: Element) -> tuple[bool | int, ...]:
-        """Rank an element: one with a value, in the declaration, by its own name, with more of its party, and near the top."""
+    def _is_read_from_message(self, column: str, element: Element) -> bool:
+        """Check whether reading would take what stands deeper under the same name for another identifier."""
+        is_alone = column == "consignment_id" and not self._each
+        return is_alone and any(element.place[0] in place[1:] for place in self._samples.values)
+
+    def _rank(self, element: Element) -> tuple[float, ...]:
+        """Rank an element: one that is seldom empty, in the declaration, by its own name, with more of its party, and near the top."""
         around = [each for each in self._elements if each.place[:-1] == element.place[:-1]]
+        is_number = element.fact == "identifier" and element.is_plain_number
         return (
             self._is_postal_identifier(element),
-            bool(element.values),
+            len(element.values) / len(self._samples.values[element.place]),
             element.place[: len(self._each)] == self._each,
+            not is_number or element.place[:-1] == self._each,
             element.fact not in SUBSTITUTES,
             element.certain,
             element.fact != "gross_weight" or not element.is_in_items,
@@ -385,6 +408,8 @@ class _Drafter:
             return "or is it the value?"
         if self._is_postal_identifier(first):
             return ""
+        if self._is_read_from_message(column, first):
+            return "right only if a message has one declaration"
         if others:
             return f"also {self._spell(others[-1].place, self._each)}"
         if not values:
@@ -401,9 +426,7 @@ class _Drafter:
     def _write_units(self) -> Iterator[str]:
         """Write the unit of weights and what amounts are per; what nothing shows is left out, with a question."""
         tables = ((self._record, "gross_weight_kg"), (self._goods, "net_weight_kg"))
-        weights = [
-            table[column] for table, column in tables if column in table and "weight_unit" not in table
-        ]
+        weights = [table[name] for table, name in tables if name in table and "weight_unit" not in table]
         named = {unit for guess in weights for each in guess.elements for unit in _read_units(each.place)}
         value = self._goods.get("value")
         lines: list[str] = []
@@ -436,10 +459,7 @@ class _Drafter:
             yield from (f"# {place}  {_show(value)}\n" for place, value in unused)
 
     def _write_guess(self, guess: Guess, base: Place) -> str:
-        # Reading would take what stands deeper under the same name for another identifier.
-        first = guess.elements[0].place[0]
-        is_deeper = not base and any(first in place[1:] for place in self._samples.values)
-        root = "/" if is_deeper and guess.column == "consignment_id" else ""
+        root = "/" if self._is_read_from_message(guess.column, guess.elements[0]) else ""
         paths = [_quote(root + self._spell(each.place, base)) for each in guess.elements]
         companies = [at for at, each in enumerate(guess.elements) if each.fact == "company"]
         source = f"[{', '.join(paths)}]" if len(paths) > 1 else paths[0]
@@ -468,22 +488,14 @@ def _is_joined(column: str, best: Element, element: Element) -> bool:
     if "contact" in (best.fact, element.fact):
         return False
     if column.endswith(("_name", "_address")):
-        return _find_party(best.place) == _find_party(element.place)
+        return best.party[0] == element.party[0]
     units = [*_read_units(best.place), *_read_units(element.place)]
     return column.endswith("weight_kg") and units == ["lb", "oz"]
 
 
-def _find_party(place: Place) -> Place:
-    """Find the element that names the party of a place, else the one just above it."""
-    named = [
-        at for at, part in enumerate(place[:-1]) if any(each.section == "sides" for each in read_part(part))
-    ]
-    return place[: named[-1] + 1] if named else place[:-1]
-
-
 def _read_units(place: Place) -> Iterator[str]:
     for part in place[-2:]:
-        yield from (each.name for each in read_part(part) if each.section == "units_in_names")
+        yield from (each.name for each in names.read_part(part) if each.section == "units_in_names")
 
 
 SHAPES: dict[str, Callable[[str], Any]] = {

@@ -26,7 +26,7 @@ class Meaning(NamedTuple):
     name: str
 
 
-GOODS = Meaning("weak", "goods")
+GOODS, NAME, NUMBER = (Meaning("weak", name) for name in ("goods", "names", "numbers"))
 VALUES = ("value", "unit_value", "total_value")
 QUALIFIER = Meaning("weak", "qualifiers")
 """A word such as type or flag: the value says of which kind something is."""
@@ -118,15 +118,18 @@ def read_place(place: tuple[str, ...]) -> PlaceMeaning:
     """Read what an element means by its own name and the names above it."""
     names = [read_part(part) for part in place]
     own, above = names[-1], names[-2] if len(names) > 1 else ()
-    sides = [each.name for meanings in names[::-1] for each in meanings[::-1] if each.section == "sides"]
-    side = sides[0] if sides else None
+    sides = [side for part in place for side in list_sides(part)]
+    side = sides[-1] if sides else None
     weak = {each.name for each in own if each.section == "weak"}
     goods = any(GOODS in meanings for meanings in names)
-    has_side = any(each.section == "sides" for each in own)
-    fact, inherited = _find_fact(own), None if above[-1:] == (GOODS,) or has_side else _find_fact(above)
+    is_apart = above[-1:] == (GOODS,) or list_sides(place[-1])
+    fact, inherited = _find_fact(own), None if is_apart else _find_fact(above)
+    if inherited == "reference" and split_words(place[-1]) != ["value"]:
+        inherited = None  # an order has names and prices, too
     is_inherited = inherited in load_words()["facts"]["inherited"]
     certain = all(each.section != UNKNOWN or each.name.isdecimal() for each in own)
-    charged = [_names_charge(part) for part in place[-2:]]
+    charges = load_words()["facts"]["charges"]
+    charged = [not set(split_words(part)).isdisjoint(charges) for part in place[-2:]]
     if fact == "date":
         is_plain = all(each.name == "date" or each.section == "weak" for each in own)
         certain = is_plain and _find_fact(above) is None and not any(charged)
@@ -145,7 +148,7 @@ def read_place(place: tuple[str, ...]) -> PlaceMeaning:
     if fact is None and own and {each.section for each in own} <= {"sides", "weak"}:
         if own[-1].section == "sides":
             return PlaceMeaning("origin_country" if goods and side == "sender" else "name", side, False)
-        if "identifiers" in weak:
+        if weak & {"identifiers", "numbers"}:
             other = {None: "identifier", "sender": "account"}.get(side, "ignored")
             return PlaceMeaning("quantity" if goods else other, side, False)
         if "goods" in weak:
@@ -153,16 +156,16 @@ def read_place(place: tuple[str, ...]) -> PlaceMeaning:
     return PlaceMeaning(fact, side, certain)
 
 
-def _names_charge(part: str) -> bool:
-    """Check whether a name has a word of what is charged or done besides the goods."""
-    return not set(split_words(part)).isdisjoint(load_words()["facts"]["charges"])
-
-
 def read_part(part: str) -> tuple[Meaning, ...]:
     """Read the name of one element; a role in brackets is a side."""
     name, _, role = part.partition("[")
     meanings = read_name(name.removeprefix("@"))
     return (*meanings, *read_role(role.partition("=")[2].removesuffix("]")))
+
+
+def list_sides(part: str) -> list[str]:
+    """List the sides that the name of one element says."""
+    return [each.name for each in read_part(part) if each.section == "sides"]
 
 
 def read_role(code: str) -> tuple[Meaning, ...]:
