@@ -232,14 +232,14 @@ class _Drafter:
         return meaning._replace(side=sides[0]) if sides and meaning.side is None else meaning
 
     def _guess_sides(self) -> None:
-        """Read two groups, or two sets of names with one first word, that are alike as the parties if no name says which is one."""
+        """Read two groups, or two sets of names with one first word or letter, that are alike as the parties if no name says which is one."""
         places, facts = list(self._samples.values), names.index_columns("party_columns")
         if any(each.side in SIDES and each.fact in facts for each in map(self._read_meaning, places)):
             return
         groups: dict[Place, dict[str, str]] = defaultdict(dict)
         for *above, name in places:
             word, *others = names.split_words(self._write_name(name)) or [name]
-            rest = " ".join(others)
+            word, rest = (word, " ".join(others)) if others else (word[:1], word[1:])
             if above:
                 groups[*above,][name] = above[-1]
             if any(each.section == "party" or each == names.NAME for each in names.read_name(rest)):
