@@ -251,4 +251,4 @@ def test_an_export_scores_to_the_same_bits_and_trains(loop: Loop, service: httpx
     assert len(logged) == len(announced(loop))
     assert again["score"].loc[logged.index].tolist() == logged.tolist()
     trained = loop.json("train", *tables, "--config", "config.toml")
-    assert 0 < trained["metrics"]["deployed/roc_auc"] <= 1
+    assert trained["run_id"] in {folder.name for folder in loop.folder.rglob("*")}, "its artifacts"
