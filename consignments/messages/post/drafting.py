@@ -6,7 +6,7 @@ A guess that rests on one of these alone is marked as not sure, with the reason.
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import combinations, takewhile
 from typing import Any, NamedTuple
@@ -122,13 +122,16 @@ class Samples:
     repeats: Counter[Place] = field(default_factory=Counter)
     guessed_sides: dict[str, str] = field(default_factory=dict)
     unreadable: set[str] = field(default_factory=set)
+    written: dict[str, str] = field(default_factory=dict)
 
     def add(self, node: Node, place: Place = ()) -> None:
-        """Add a node and all below it."""
-        for name, values in node.items():
-            if not PLAIN_NAME.fullmatch(name):
-                self.unreadable.add(name)
+        """Add a node and all below it, under the names as they are written."""
+        for lower, values in node.items():
+            if not PLAIN_NAME.fullmatch(lower):
+                self.unreadable.add(lower)
                 continue
+            bare = lower.removeprefix("@")
+            name = lower.removesuffix(bare) + self.written.get(bare, bare)
             counts: Counter[Place] = Counter()
             nodes = [value for value in values if isinstance(value, dict)]
             for value in values:
@@ -174,24 +177,24 @@ class Samples:
 def draft_mapping(samples: Iterable[tuple[str, bytes]]) -> Draft:
     """Draft a mapping file from the names and contents of samples of one interface: XML, JSON or CSV."""
     whole = parse_mapping('[record]\nconsignment_id = "."', "draft")
-    found, written = Samples(), {}
+    found = Samples()
     for name, content in samples:
         if find_format(content) == "edifact":
             raise MessageFault("no draft for EDIFACT", where=name, todo=f"write its segment map {HELP}")
+        for spelling in WRITTEN_NAME.findall(decode_head(content)):
+            found.written.setdefault(spelling.lower(), spelling)
         for record in list_records(content, MessageContext(), (whole,)):
             if isinstance(record, MessageFault):
                 raise record
             found.add(record.scope)
-        for spelling in reversed(WRITTEN_NAME.findall(decode_head(content))):
-            written[spelling.lower()] = spelling
-    return _Drafter(found, written).draft()
+    return _Drafter(found).draft()
 
 
 class _Drafter:
     """Guesses the columns of the elements of some samples."""
 
-    def __init__(self, samples: Samples, written: Mapping[str, str]) -> None:
-        self._samples, self._written = samples, written
+    def __init__(self, samples: Samples) -> None:
+        self._samples = samples
         self._guess_sides()
         self._elements = [
             Element(place, [*filter(None, values)], *self._read_meaning(place))
@@ -227,7 +230,7 @@ class _Drafter:
         return Draft("".join(self._write(unused)), record, goods, unused)
 
     def _read_meaning(self, place: Place) -> names.PlaceMeaning:
-        meaning = names.read_place(tuple(map(self._write_name, place)))
+        meaning = names.read_place(place)
         sides = [side for part, side in self._samples.guessed_sides.items() if part in place]
         return meaning._replace(side=sides[0]) if sides and meaning.side is None else meaning
 
@@ -238,7 +241,7 @@ class _Drafter:
             return
         groups: dict[Place, dict[str, str]] = defaultdict(dict)
         for *above, name in places:
-            word, *others = names.split_words(self._write_name(name)) or [name]
+            word, *others = names.split_words(name) or [name]
             word, rest = (word, " ".join(others)) if others else (word[:1], word[1:])
             if above:
                 groups[*above,][name] = above[-1]
@@ -247,7 +250,7 @@ class _Drafter:
         roles = names.load_words()["roles"]
         for first, second in combinations(groups, 2):
             if first[:-1] == second[:-1] and len(groups[first].keys() & groups[second]) >= WHOLE_PARTY:
-                is_turned = first[-1] in roles["consignee"] or second[-1] in roles["sender"]
+                is_turned = first[-1].lower() in roles["consignee"] or second[-1].lower() in roles["sender"]
                 for group, side in zip((first, second), SIDES[::-1] if is_turned else SIDES, strict=True):
                     self._samples.guessed_sides |= dict.fromkeys(groups[group].values(), side)
                 return
@@ -272,7 +275,7 @@ class _Drafter:
     def _may_be(self, fact: str, element: Element) -> bool:
         """Check whether an element may be a fact that its name does not say, and that is not known of its party or group."""
         group, known = element.place[:-1], self._known[element.party]
-        is_role = group and f"[{element.place[-1]}=" in group[-1]
+        is_role = group and f"[{element.place[-1].lower()}=" in group[-1]
         if is_role or element.fact not in NAMELESS.get(fact, (None,)) or fact in known:
             return False
         if fact in names.load_words()["party_columns"]:
@@ -363,7 +366,7 @@ class _Drafter:
             if column and is_short and (fits(column, each.value) or self._is_postal_identifier(each)):
                 found[each.is_in_items, column].append(each)
         valued = found.get((True, "value"), [])
-        amounts = [each for each in valued if "amount" in each.place[-1]]
+        amounts = [each for each in valued if "amount" in each.place[-1].lower()]
         if len(valued) > len(amounts) == 1 and (True, "quantity") not in found:
             # Of two values of goods, the one that is called an amount is their number.
             found[True, "quantity"] = amounts
@@ -448,7 +451,7 @@ class _Drafter:
         yield "# Drafted from samples: read each line, correct it, and remove what stands after `unsure`.\n"
         yield 'channel = "postal"\n\n[record]\n'
         if self._each:
-            yield f"each = {_quote('/'.join(map(self._write_name, self._each)))}\n"
+            yield f"each = {_quote('/'.join(self._each))}\n"
         yield from (self._write_guess(guess, self._each) for guess in self._record.values())
         if self._items is not None and self._goods:
             yield f"\n[items]\neach = {_quote(self._spell(self._items, self._each))}\n"
@@ -474,13 +477,8 @@ class _Drafter:
         if place == base:
             return "."
         inside = place[: len(base)] == base
-        path = "/".join(map(self._write_name, place[len(base) :] if inside else place))
+        path = "/".join(place[len(base) :] if inside else place)
         return path if inside else f"/{path}"
-
-    def _write_name(self, name: str) -> str:
-        plain, bracket, role = name.partition("[")
-        bare = plain.removeprefix("@")
-        return "@" * plain.startswith("@") + self._written.get(bare, bare) + bracket + role
 
 
 def _is_joined(column: str, best: Element, element: Element) -> bool:
