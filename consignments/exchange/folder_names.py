@@ -11,7 +11,6 @@ refused/         those that were not, each with the reason in a file .txt
 """
 
 PARTNERS_FILE, OFFICER_KEY = "partners.toml", "officer.key"
-KEYS_FOLDER, DRAFTS, OUTBOX, INBOX, RECEIVED, REFUSED = (
-    "keys", "drafts", "outbox", "inbox", "received", "refused",
-)  # fmt: skip
+KEYS_FOLDER, DRAFTS, OUTBOX = "keys", "drafts", "outbox"
+INBOX, RECEIVED, REFUSED = "inbox", "received", "refused"
 MESSAGE_SUFFIX = ".json"

@@ -140,11 +140,8 @@ class PartFolder:
 def _read_finished(out: Path, inputs: Mapping[str, str]) -> Manifest:
     """Return the manifest of a finished table with these inputs; raise `BadInput` for anything else in its place."""
     if not out.is_dir() or not list(out.glob("part-*.parquet")):
-        raise BadInput(
-            "there is something else in the place of the table",
-            where=str(out),
-            todo="choose another --out, or remove it",
-        )
+        todo = "choose another --out, or remove it"
+        raise BadInput("there is something else in the place of the table", where=str(out), todo=todo)
     what, todo = "this folder holds a table with other inputs", "choose another --out, or remove the folder"
     manifest = Manifest.read(out, inputs, what, todo)
     manifest.check_files(out, [file.name for file in out.glob("*.parquet")])

@@ -95,9 +95,8 @@ def detect_kind(content: bytes, mappings: Sequence[MessageMapping] = ()) -> Mess
         return kind
     for mark, name in COMPRESSIONS.items():
         if head.startswith(mark):
-            raise MessageFault(
-                "compressed", got=name, expected="a message as it is, or a zip archive", todo="decompress it"
-            )
+            expected = "a message as it is, or a zip archive"
+            raise MessageFault("compressed", got=name, expected=expected, todo="decompress it")
     if not start:
         raise MessageFault("empty")
     if WRAPPED_IMP.match(start):

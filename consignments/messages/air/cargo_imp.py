@@ -104,9 +104,8 @@ def parse_imp(content: bytes, context: MessageContext) -> ImpMessage:
                     head.append(whole)
             return ImpMessage("".join(head), segments, envelope_time)
         if (segment := match_segment(line)) and segment[2] and segment[1] in OF_GOODS:
-            raise MessageFault(
-                "a segment stands before the first line", where=segment[1], expected="FWB/ or FHL/"
-            )
+            where, expected = segment[1], "FWB/ or FHL/"
+            raise MessageFault("a segment stands before the first line", where=where, expected=expected)
         if time := ENVELOPE_TIME.match(line):
             envelope_time = (time[1], time[2])
     raise MessageFault("no Cargo-IMP message", expected="a line FWB/16, FHL/4 or of another version")

@@ -190,10 +190,8 @@ def decode_notes(notes: Sequence[CustomsNote], doubts: Doubts) -> tuple[dict[str
         fields[f"{prefix}_email"] = f"{user}@{domain}" if user and domain else None
         extras[f"{prefix}_phone_verified"] = "yes" if "VP" in own else None
         extras[f"{prefix}_email_verified"] = "yes" if own.get("VU") and own.get("VD") else None
-    return (
-        {name: value for name, value in fields.items() if value is not None},
-        {name: value for name, value in extras.items() if value},
-    )
+    known = {name: value for name, value in fields.items() if value is not None}
+    return known, {name: value for name, value in extras.items() if value}
 
 
 def _read_account_date(text: str, doubts: Doubts) -> date | None:

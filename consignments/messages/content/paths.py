@@ -47,9 +47,8 @@ class Path(NamedTuple):
 def compile_path(text: str) -> tuple[Path, ...]:
     """Compile the alternatives of a path; a name with dots in it may be one name or several."""
     if len(text) > MAX_PATH_LENGTH:
-        raise BadSetting(
-            "path too long", got=f"{len(text)} characters", expected=f"at most {MAX_PATH_LENGTH}"
-        )
+        got, expected = f"{len(text)} characters", f"at most {MAX_PATH_LENGTH}"
+        raise BadSetting("path too long", got=got, expected=expected)
     paths: list[Path] = []
     for part in map(str.strip, text.split("|")):
         if not part:

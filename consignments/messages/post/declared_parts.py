@@ -22,13 +22,8 @@ SENDER, CONSIGNEE, GOODS, ITEMS, AMOUNTS = 1, 2, 4, 8, 16
 """What stands in a part."""
 PARTIES = SENDER | CONSIGNEE
 DECLARED = PARTIES | GOODS | ITEMS | AMOUNTS
-MARKS = {
-    "description": GOODS,
-    "hs_code": GOODS,
-    "nature": GOODS,
-    "gross_weight_kg": AMOUNTS,
-    "declared_value": AMOUNTS,
-}
+MARKS = dict.fromkeys(("description", "hs_code", "nature"), GOODS)
+MARKS |= dict.fromkeys(("gross_weight_kg", "declared_value"), AMOUNTS)
 FLAT_GOODS = ("description", "hs_code", "origin_country", "pieces", "declared_value", "gross_weight_kg")
 """Facts of goods of a mapping without items."""
 WEAK_NAMES = ("id", "@id")

@@ -41,6 +41,7 @@ HS_CODE = re.compile(r"\d[\d. ]{3,13}")
 PLAIN_NAME = re.compile(r"@?\w[\w.: \-]{0,98}\w|@?\w|" + re.escape(TEXT))
 """A name that a path can hold."""
 WRITTEN_NAME = re.compile(r"""(?:<(?:[\w.\-]+:)?|["\s])([\w.\-]+)(?=[\s/>"=])""")
+QUALIFIED = (names.QUALIFIER,)
 SUBSTITUTES = ("contact", "reference", "suburb")
 """Facts that stand for another one only if that is missing."""
 DOUBTS = {
@@ -159,8 +160,8 @@ class Samples:
         by_place = SIDES[[id(each) for each in nodes].index(id(node))] if len(nodes) == len(SIDES) else None
         for below, values in node.items():
             role = clean_text(next(iter(values), None))
-            is_role = below in names.load_words()["roles"]["names"] or names.read_name(below)[-1:] == (
-                names.QUALIFIER,
+            is_role = (
+                below in names.load_words()["roles"]["names"] or names.read_name(below)[-1:] == QUALIFIED
             )
             is_role = is_role or {each.section for each in names.read_name(role or "")} == {"sides"}
             if role and is_role and PLAIN_NAME.fullmatch(role):
@@ -200,13 +201,14 @@ class _Drafter:
             Element(place, [*filter(None, values)], *self._read_meaning(place))
             for place, values in samples.values.items()
         ]
+        self._read_stops()
         self._known: dict[tuple[Place, str | None], set[str | None]] = defaultdict(set)
         self._read_values()
         self._items = self._find_items()
         for each in self._elements:
             each.is_in_items = self._items is not None and each.place[: len(self._items)] == self._items
         self._outside = [each for each in self._elements if not each.is_in_items]
-        known = {each.fact for each in self._elements if each.is_in_items}
+        known = {each.fact for each in self._elements if each.is_in_items and each.values}
         for each in self._outside:
             is_known = each.fact in known and (each.fact != "description" or not each.certain)
             if known and each.fact in GOODS_FACTS and (each.by_value or is_known):
@@ -237,7 +239,8 @@ class _Drafter:
     def _guess_sides(self) -> None:
         """Read two groups, or two sets of names with one first word or letter, that are alike as the parties if no name says which is one."""
         places, facts = list(self._samples.values), names.index_columns("party_columns")
-        if any(each.side in SIDES and each.fact in facts for each in map(self._read_meaning, places)):
+        sides = (*SIDES, *names.STOPS)
+        if any(each.side in sides and each.fact in facts for each in map(self._read_meaning, places)):
             return
         groups: dict[Place, dict[str, str]] = defaultdict(dict)
         for *above, name in places:
@@ -254,6 +257,15 @@ class _Drafter:
                 for group, side in zip((first, second), SIDES[::-1] if is_turned else SIDES, strict=True):
                     self._samples.guessed_sides |= dict.fromkeys(groups[group].values(), side)
                 return
+
+    def _read_stops(self) -> None:
+        """Read the party from which a parcel is fetched as the sender, in what the sender lacks, and that of its delivery as the consignee."""
+        columns = names.index_columns("party_columns")
+        for stop, side in names.STOPS.items():
+            known = {columns.get(each.fact or "") for each in self._elements if each.side == side}
+            for each in (each for each in self._elements if each.side == stop):
+                is_lacking = each.fact in (None, *columns) and columns.get(each.fact or "") not in known
+                each.read_as(each.fact, side if is_lacking else "other")
 
     def _read_values(self) -> None:
         """Read elements that no name explains by the form of their values, if they may be of a party, or of a group of goods."""
@@ -276,7 +288,8 @@ class _Drafter:
         """Check whether an element may be a fact that its name does not say, and that is not known of its party or group."""
         group, known = element.place[:-1], self._known[element.party]
         is_role = group and f"[{element.place[-1].lower()}=" in group[-1]
-        if is_role or element.fact not in NAMELESS.get(fact, (None,)) or fact in known:
+        is_named = element.fact not in (None, "ignored" if fact == "nature" else None)
+        if is_role or is_named or fact in known:
             return False
         if fact in names.load_words()["party_columns"]:
             return element.side in SIDES
@@ -327,13 +340,19 @@ class _Drafter:
                     facts[place].add(columns[each.fact])
         parties |= {place for place, count in held.items() if count == len(self._elements)}
         groups = {
-            place: len(known)
-            for place, known in facts.items()
-            if place not in parties and len(known) >= ENOUGH_GOODS and known & {"description", "hs_code"}
+            at: len(facts[at]) for at in facts if at not in parties and self._is_of_goods(at, facts[at])
         }
         most = max(groups.values(), default=0)
         nearly = [place for place, count in groups.items() if count >= max(most - 2, min(most, MANY_GOODS))]
         return max(nearly, key=lambda place: (bool(facts[place] & CUSTOMS_FACTS), len(place)), default=None)
+
+    def _is_of_goods(self, place: Place, known: set[str]) -> bool:
+        """Check whether a group with some facts is one of goods: not a parcel with its description, or one of another name that stands alone."""
+        if len(known) < ENOUGH_GOODS or not known & {"description", "hs_code"}:
+            return False
+        is_parcel = not set(names.split_words(place[-1])).isdisjoint(names.load_words()["roles"]["parcels"])
+        is_listed = self._samples.repeats[place] > 1 or names.GOODS in names.read_part(place[-1])
+        return bool(known & {*CUSTOMS_FACTS, "quantity"}) or (is_listed and not is_parcel)
 
     def _find_each(self) -> Place:
         """Find the place of one declaration: the deepest that holds both parties, the goods and the identifier."""
@@ -426,7 +445,7 @@ class _Drafter:
         is_certain = all(each.certain and each.fact not in SUBSTITUTES for each in parts)
         return "" if is_certain else DOUBTS.get(column, "by its place, its value or a part of its name")
 
-    def _write_units(self) -> Iterator[str]:
+    def _write_units(self) -> list[str]:
         """Write the unit of weights and what amounts are per; what nothing shows is left out, with a question."""
         tables = ((self._record, "gross_weight_kg"), (self._goods, "net_weight_kg"))
         weights = [table[name] for table, name in tables if name in table and "weight_unit" not in table]
@@ -443,9 +462,7 @@ class _Drafter:
             lines.append("# unsure: value: total or per unit?\n")
         if "net_weight_kg" in self._goods:
             lines.append("# unsure: weight_basis: total or per unit?\n")
-        if lines:
-            yield "\n[units]\n"
-        yield from lines
+        return ["\n[units]\n", *lines] if lines else []
 
     def _write(self, unused: list[tuple[str, str]]) -> Iterator[str]:
         yield "# Drafted from samples: read each line, correct it, and remove what stands after `unsure`.\n"
@@ -514,8 +531,6 @@ def _is_country_code(text: str) -> bool:
     return len(text) == 2 and text.isupper() and not get_unit_factor(text) and find_country(text) is not None
 
 
-NAMELESS = {"nature": (None, "ignored")}
-"""What the names of elements say that may be read as a fact by their values."""
 GOODS_FACTS = ("hs_code", "origin_country", "description")
 FORMS: list[tuple[str, Callable[[str], Any]]] = [
     ("email", re.compile(r"\S+@\S+").fullmatch),

@@ -80,9 +80,8 @@ def _split_messages(content: bytes) -> Iterator[list[Segment]]:
         tag = segment[0][0]
         parts = sum(map(len, segment)) + (0 if tag == "UNH" else parts)
         if parts > MAX_MESSAGE_PARTS:
-            raise MessageFault(
-                "one message is too large", expected=f"at most {MAX_MESSAGE_PARTS:,} components"
-            )
+            expected = f"at most {MAX_MESSAGE_PARTS:,} components"
+            raise MessageFault("one message is too large", expected=expected)
         if bool(current) == (tag in (*ENVELOPE, "UNH")):
             where = f"behind message {messages}"
             raise MessageFault("a message lacks its UNH or UNT", where=where, got=tag[:3], todo=AGAIN)

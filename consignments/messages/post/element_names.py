@@ -14,8 +14,8 @@ MAX_WORDS_OF_PHRASE = 4
 MIN_LETTERS_INSIDE = 3
 """Shorter words are known only if they stand alone: `to` is not read in `total`."""
 MAX_NAME_LENGTH = 60
-MIN_LETTERS_AT_END = 4
-"""A known word that others stand before without a break has at least so many: `paino` in `kokonaispaino`."""
+MIN_LETTERS_AT_END, MIN_LETTERS_BEFORE = 4, 2
+"""A known word has at least so many if others stand before it without a break, and these have so many: `paino` in `kokonaispaino`."""
 UNKNOWN = "unknown"
 
 
@@ -26,9 +26,13 @@ class Meaning(NamedTuple):
     name: str
 
 
+STOPS = {"pickup": "sender", "delivery": "consignee"}
+"""The party that stands where a parcel is fetched or brought if no other name says who it is."""
+NO_STOPS = {"pickup": Meaning("sides", "other"), "delivery": Meaning(UNKNOWN, "delivery")}
+"""What these words mean next to others than those of a party, as in `deliveryRoute`."""
 GOODS, NAME, NUMBER = (Meaning("weak", name) for name in ("goods", "names", "numbers"))
 VALUES = ("value", "unit_value", "total_value")
-QUALIFIER = Meaning("weak", "qualifiers")
+PICKUP, QUALIFIER = Meaning("sides", "pickup"), Meaning("weak", "qualifiers")
 """A word such as type or flag: the value says of which kind something is."""
 
 
@@ -99,7 +103,7 @@ def _split_joined(text: str) -> list[Meaning]:
             best[end] = min(splits, key=len)
     if len(text) in best:
         return best[len(text)]
-    ends = (at for at in range(1, len(text) - MIN_LETTERS_AT_END + 1) if text[at:] in known)
+    ends = (at for at in range(MIN_LETTERS_BEFORE, len(text) - MIN_LETTERS_AT_END + 1) if text[at:] in known)
     at = next(ends, len(text))
     ending = [known[text[at:]]] if at < len(text) else []
     return [Meaning(UNKNOWN, text[:at]), *ending]
@@ -119,7 +123,9 @@ def read_place(place: tuple[str, ...]) -> PlaceMeaning:
     names = [read_part(part) for part in place]
     own, above = names[-1], names[-2] if len(names) > 1 else ()
     sides = [side for part in place for side in list_sides(part)]
-    side = sides[-1] if sides else None
+    side = next((each for each in reversed(sides) if each not in STOPS), sides[-1] if sides else None)
+    if sides and STOPS.get(sides[-1], side) != side and side not in STOPS:
+        side = "other"
     weak = {each.name for each in own if each.section == "weak"}
     goods = any(GOODS in meanings for meanings in names)
     is_apart = above[-1:] == (GOODS,) or list_sides(place[-1])
@@ -144,11 +150,13 @@ def read_place(place: tuple[str, ...]) -> PlaceMeaning:
         return PlaceMeaning("description" if goods and not side else "name", side, known)
     is_own = len(own) > 1 and inherited in index_columns("party_columns")
     if is_inherited and ((fact and not is_own) or weak - {"goods"}):
-        return PlaceMeaning(inherited, side, True)
+        is_code = inherited == "address" and split_words(place[-1]) == ["code"]
+        return PlaceMeaning("postcode" if is_code else inherited, side, not is_code)
     if fact is None and own and {each.section for each in own} <= {"sides", "weak"}:
-        if own[-1].section == "sides":
+        is_code = not weak.isdisjoint(("identifiers", "numbers"))
+        if own[-1].section == "sides" and own[-1].name not in STOPS and (goods or not is_code):
             return PlaceMeaning("origin_country" if goods and side == "sender" else "name", side, False)
-        if weak & {"identifiers", "numbers"}:
+        if is_code:
             other = {None: "identifier", "sender": "account"}.get(side, "ignored")
             return PlaceMeaning("quantity" if goods else other, side, False)
         if "goods" in weak:
@@ -160,6 +168,10 @@ def read_part(part: str) -> tuple[Meaning, ...]:
     """Read the name of one element; a role in brackets is a side."""
     name, _, role = part.partition("[")
     meanings = read_name(name.removeprefix("@"))
+    others = [each for each in meanings if each.name not in STOPS]
+    is_party = all(each.section in ("sides", "party", "weak") for each in others)
+    if not is_party or not (others or meanings[:1] == (PICKUP,)):
+        meanings = tuple(NO_STOPS.get(each.name, each) for each in meanings)
     return (*meanings, *read_role(role.partition("=")[2].removesuffix("]")))
 
 
@@ -187,7 +199,7 @@ def _find_fact(meanings: Sequence[Meaning]) -> str | None:
         return "ignored" if QUALIFIER in meanings and sections == {"weak"} else None
     *before, last = facts
     is_of_party = last in index_columns("party_columns")
-    is_qualifier = meanings[-1] == QUALIFIER or (QUALIFIER in meanings and is_of_party)
+    is_qualifier = meanings[-1] == QUALIFIER or (QUALIFIER in meanings and (is_of_party or last == "postage"))
     if "ignored" in facts or is_qualifier:
         return "ignored"
     if last == "unit" and "per" in amounts and before:

@@ -67,11 +67,8 @@ def read_ics2(content: bytes, context: parsed.MessageContext) -> Iterator[parsed
     content = prepare_xml(content, context.notes)
     kind, purpose = find_kind(content)
     if purpose is None or kind not in CHANNELS:
-        raise MessageFault(
-            "goods of neither post nor air cargo",
-            got=f"ICS2 {kind}".strip(),
-            expected="a data set F20 to F45",
-        )
+        got, expected = f"ICS2 {kind}".strip(), "a data set F20 to F45"
+        raise MessageFault("goods of neither post nor air cargo", got=got, expected=expected)
     house_tag = find_tag(content, HOUSE_TAGS)
     roots = [f"IE3{letter}{kind[1:]}" for letter in PURPOSES]
     tag = house_tag or find_tag(content, (*roots, *MASTER))

@@ -44,11 +44,8 @@ def build_receptacle_fields(number: str) -> dict[str, Any]:
     if found is None:
         return {}
     origin, destination = found[1], found[2]
-    return {
-        "route": f"{origin}>{destination}",
-        "departure_country": origin[:2],
-        "destination_country": destination[:2],
-    }
+    countries = {"departure_country": origin[:2], "destination_country": destination[:2]}
+    return {"route": f"{origin}>{destination}"} | countries
 
 
 KINDS = {field.name: field.kind for field in get_fields(Consignment)}

@@ -111,12 +111,8 @@ def load_mapping(path: Path | str) -> MessageMapping:
 def load_mappings(folder: Path | str) -> tuple[MessageMapping, ...]:
     """Read and check all mapping files of a folder; `BadSetting` if it does not exist."""
     if not Path(folder).is_dir():
-        raise BadSetting(
-            "there is no folder of mappings",
-            where="NPSRISK_MAPPINGS_DIR",
-            got=str(folder),
-            todo="create it, or unset the variable",
-        )
+        where, todo = "NPSRISK_MAPPINGS_DIR", "create it, or unset the variable"
+        raise BadSetting("there is no folder of mappings", where=where, got=str(folder), todo=todo)
     return tuple(map(load_mapping, list_mapping_files(folder)))
 
 

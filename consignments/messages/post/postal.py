@@ -106,9 +106,8 @@ def _refuse_unread(roots: Iterable[Node], mappings: list[MessageMapping]) -> Non
     names = {name.removeprefix("@") for root in roots for _, node in walk_nodes(root) for name in node}
     alike = [words.split() for mapping in mappings for words in mapping.detect]
     if not any(names.issuperset(words) for words in alike):
-        raise MessageFault(
-            "a message inside of a text", todo="send it by itself, without what stands around it"
-        )
+        todo = "send it by itself, without what stands around it"
+        raise MessageFault("a message inside of a text", todo=todo)
     if not {read_place((name,)).fact for name in names}.isdisjoint(GOODS_FACTS):
         raise build_mapping_fault(f"names of {', '.join(mapping.name for mapping in mappings)} alone")
 
