@@ -50,7 +50,8 @@ def format_recommendation(recommendation: "Recommendation") -> dict[str, Any]:
 
 def summarize_recommendation(recommendation: "Recommendation") -> str:
     """Return the recommendation with the facts that decide, for a terminal."""
-    facts = "\n".join(f"  {fact}" for fact in recommendation.facts)
+    new = (fact for fact in recommendation.facts if fact not in recommendation.sentence)
+    facts = "\n".join(f"  {fact}" for fact in new)
     return f"Recommendation: {recommendation.action}. {recommendation.sentence}\n{facts}"
 
 

@@ -140,11 +140,11 @@ class RecipeEvaluation:
 
     @property
     def rival(self) -> str:
-        """Name of the strongest baseline: most known finds within all counted cuts together, then the primary measure, then the last."""
-        ranked = {
-            name: (sum(each.counts.found.values()), np.nan_to_num(each[PRIMARY_MEASURE].value, nan=-1.0))
-            for name, each in self.baselines.items()
-        }
+        """Name of the strongest baseline: by the primary measure if it is shown of all, else by the known finds within all counted cuts."""
+        found = {name: sum(each.counts.found.values()) for name, each in self.baselines.items()}
+        values = {name: each[PRIMARY_MEASURE] for name, each in self.baselines.items()}
+        is_shown = all(each.is_shown for each in values.values())
+        ranked = {name: (values[name].value if is_shown else 0.0, found[name]) for name in found}
         return max(reversed(list(ranked)), key=ranked.__getitem__)
 
     def name_sides(self, model: str) -> dict[str, Evaluation]:

@@ -105,6 +105,8 @@ def explain_way(evidence: GateEvidence, rules: Mapping[str, RuleResult]) -> tupl
         text += f" {summarize_rules(rules)}"
     if figures is not None and not any(each.is_shown for each in figures.recipe.model.metrics.values()):
         text += " Too few results carry its figures, so none is shown."
+    if evidence.comparison and evidence.comparison.level:
+        text += f" {evidence.comparison.level}"
     if candidate and name == "routine refit" and (lasting := candidate.overruled.intersection(open_rules)):
         text += f" The champion was forced against what is still open: {', '.join(sorted(lasting))}."
     return name, text
@@ -187,7 +189,8 @@ def _describe_figures(evidence: GateEvidence) -> list[str]:
         deployed = describe_deployed(compared.pair, compared.deployed, evidence.target, *sides)
         facts = [deployed, compared.level]
         facts += [each(compared.sources, *sides) for each in (describe_sources, warn_of_unequal_fits)]
-    counted = dict(zip(sides, (pair.a, pair.b), strict=True))
+    ranked = [*zip(sides, (pair.a, pair.b), strict=True)]
+    counted = dict(ranked if basis else ranked[::-1])  # the model first, as in the report
     model = figures.recipe.model
     return [
         describe_counts(counted, evidence.target),

@@ -35,6 +35,7 @@ from training.runs.task import TrainingTask
 from training.runs.train import train_model
 
 NOBODY = Approvers(())
+SMALL_CHANGE = 1.25  # of the level of scores: a smaller one is not reported
 
 
 @dataclass(frozen=True)
@@ -77,9 +78,9 @@ class ComparedVersions:
 
     @property
     def level(self) -> str:
-        """The change of the level of the served scores, by the lower end of the band *high*; empty if it is not known."""
+        """The change of the level of the served scores, by the lower end of the band *high*; empty if it is small or not known."""
         old, new = (each.served.model.bands.high for each in self.fits)
-        if not old:
+        if not old or 1 / SMALL_CHANGE < new / old < SMALL_CHANGE:
             return ""
         ends = f"{format_score(new)} in place of {format_score(old)}"
         times = f"{format_number(new / old)} times those of {self.a.title} ({ends})"

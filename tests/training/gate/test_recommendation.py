@@ -171,12 +171,13 @@ def test_a_comparison_says_how_both_recipes_differ_as_deployed(
     bundle: Bundle, gain: Estimate, deployed: Estimate, basis: str
 ) -> None:
     challenger = make_challenger(bundle, make_pair(**{PRIMARY: gain}), CHANGED)
-    compared = replace(challenger.comparison, deployed=make_pair(**{PRIMARY: deployed}))
+    compared = replace(challenger.comparison, deployed=make_pair(**{PRIMARY: deployed}), level="The level.")
     found = recommend(replace(challenger, comparison=compared))
     (fact,) = [each for each in found.facts if "the recipes as deployed: " in each]
     assert state_difference(deployed, "version 1", "this version", " from the reports") in fact
     assert fact.endswith(f" The gate decides by the compared fits{basis}")
     assert ("is not known from the compared arrivals" in found.sentence) == (gain is FEW)
+    assert found.sentence.endswith(" The level.") == (found.action == "promote") == (gain is CLEAR)
 
 
 def test_a_refit_says_what_is_open_and_against_what_its_champion_was_forced(bundle: Bundle) -> None:
