@@ -50,8 +50,7 @@ def format_recommendation(recommendation: "Recommendation") -> dict[str, Any]:
 
 def summarize_recommendation(recommendation: "Recommendation") -> str:
     """Return the recommendation with the facts that decide, for a terminal."""
-    new = (fact for fact in recommendation.facts if fact not in recommendation.sentence)
-    facts = "\n".join(f"  {fact}" for fact in new)
+    facts = "\n".join(f"  {fact}" for fact in recommendation.further_facts)
     return f"Recommendation: {recommendation.action}. {recommendation.sentence}\n{facts}"
 
 

@@ -40,6 +40,11 @@ class Recommendation(NamedTuple):
     sentence: str
     facts: tuple[str, ...]
 
+    @property
+    def further_facts(self) -> list[str]:
+        """The facts that the sentence does not say already."""
+        return [fact for fact in self.facts if fact not in self.sentence]
+
 
 class GateReport(NamedTuple):
     """Every rule of the gate with its result, the recommendation, and the run of the comparison if it was read from one."""
@@ -82,7 +87,7 @@ class GateReport(NamedTuple):
         """Describe recommendation and rules in Markdown, short enough for the page of a version."""
         recommended, shown = self.recommendation, self.list_open_rows()
         lines = [f"**{recommended.action.upper()}.** {recommended.sentence}", ""]
-        lines += [f"- {fact}" for fact in recommended.facts if fact not in recommended.sentence]
+        lines += [f"- {fact}" for fact in recommended.further_facts]
         if shown:
             lines += ["", "| rule of the gate | result | found | expected |", "|---|---|---|---|"]
             for row in shown:
