@@ -141,11 +141,10 @@ class RecipeEvaluation:
     @property
     def rival(self) -> str:
         """Name of the strongest baseline: by the primary measure if it is shown of all, else by the known finds within all counted cuts."""
+        shown = all(each[PRIMARY_MEASURE].is_shown for each in self.baselines.values())
+        values = {name: each[PRIMARY_MEASURE].value for name, each in self.baselines.items()}
         found = {name: sum(each.counts.found.values()) for name, each in self.baselines.items()}
-        values = {name: each[PRIMARY_MEASURE] for name, each in self.baselines.items()}
-        is_shown = all(each.is_shown for each in values.values())
-        ranked = {name: (values[name].value if is_shown else 0.0, found[name]) for name in found}
-        return max(reversed(list(ranked)), key=ranked.__getitem__)
+        return max(reversed(list(found)), key=lambda name: (values[name] if shown else 0.0, found[name]))
 
     def name_sides(self, model: str) -> dict[str, Evaluation]:
         """Name what is counted side by side: the model, the fixed rules, and the strongest baseline."""
