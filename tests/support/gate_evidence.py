@@ -21,7 +21,7 @@ VOUCHED = RuleResult(True, "the training run is signed by an evaluator")
 REPRODUCED = RuleResult(True, "trained again on the same tables: both fits are equal, byte for byte")
 NO_LEAK = {look: {"look": look, "found": 0.0, "rows": 900, "where": "hs_code"} for look in BOUNDS}
 REPLACING = Candidate("1")
-PACE = FindPace(4.0, 4.0, 3, 2, 3)
+PACE = FindPace(4.0, 4.0, 3, 2, 3, 12)
 """Four finds a week in three windows, of which two could be calibrated."""
 BEGINS = datetime(2024, 6, 1, tzinfo=UTC)
 SOURCES = (ScoreSource("final", BEGINS), ScoreSource("evaluation", BEGINS))

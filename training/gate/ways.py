@@ -4,7 +4,6 @@ import math
 from typing import Literal, NamedTuple
 
 from models.formats import format_count, format_number, round_significant
-from training.config import MAX_ORIGINS
 from training.evaluation.difference import (
     FROM_COMPARED,
     MARGIN,
@@ -49,7 +48,7 @@ class FindPace(NamedTuple):
     windows: int
     calibrated: int
     origins: int
-    reach: int = MAX_ORIGINS
+    reach: int
 
 
 class Way(NamedTuple):
