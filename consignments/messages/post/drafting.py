@@ -29,6 +29,7 @@ from consignments.messages.post.unread import AMOUNTS, FLAG, is_number, is_of_wo
 Place = tuple[str, ...]
 """Names that lead from the message to an element; a role is a condition, as in `party[role=sh]`."""
 CUSTOMS_FACTS = {"hs_code", "origin_country"}
+FACTS_IN_GOODS = {*CUSTOMS_FACTS, "description"}
 SIDES = ("sender", "consignee")
 """The order of two parties that nothing else tells apart."""
 WHOLE_PARTY = 3
@@ -211,7 +212,7 @@ class _Drafter:
         known = {each.fact for each in self._elements if each.is_in_items and each.values}
         for each in self._outside:
             is_known = each.fact in known and (each.fact != "description" or not each.certain)
-            if known and each.fact in GOODS_FACTS and (each.by_value or is_known):
+            if known and each.fact in FACTS_IN_GOODS and (each.by_value or is_known):
                 each.fact = None
         self._s10 = [each for each in self._outside if any(map(parse_s10, each.values))]
         self._complete_sides()
@@ -294,7 +295,7 @@ class _Drafter:
         if fact in names.load_words()["party_columns"]:
             return element.side in SIDES
         has_party = any(place == group and side for place, side in self._known)
-        if element.side is not None or (fact in GOODS_FACTS and has_party):
+        if element.side is not None or (fact in FACTS_IN_GOODS and has_party):
             return False
         return fact != "description" or "hs_code" in known or self._samples.repeats[group] > 1
 
@@ -531,7 +532,6 @@ def _is_country_code(text: str) -> bool:
     return len(text) == 2 and text.isupper() and not get_unit_factor(text) and find_country(text) is not None
 
 
-GOODS_FACTS = ("hs_code", "origin_country", "description")
 FORMS: list[tuple[str, Callable[[str], Any]]] = [
     ("email", re.compile(r"\S+@\S+").fullmatch),
     ("country", _is_country_code),

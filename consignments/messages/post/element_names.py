@@ -29,7 +29,7 @@ class Meaning(NamedTuple):
 STOPS = {"pickup": "sender", "delivery": "consignee"}
 """The party that stands where a parcel is fetched or brought if no other name says who it is."""
 NO_STOPS = {"pickup": Meaning("sides", "other"), "delivery": Meaning(UNKNOWN, "delivery")}
-"""What these words mean next to others than those of a party, as in `deliveryRoute`."""
+"""What these words mean where they say no party, as next to other words in `deliveryRoute`."""
 GOODS, NAME, NUMBER = (Meaning("weak", name) for name in ("goods", "names", "numbers"))
 VALUES = ("value", "unit_value", "total_value")
 PICKUP, QUALIFIER = Meaning("sides", "pickup"), Meaning("weak", "qualifiers")
