@@ -1,9 +1,8 @@
 """How metrics are written in pages, and how large a page may be."""
 
-from types import SimpleNamespace
-
 import pytest
 
+from training.gate.report import GateReport, Recommendation
 from training.reporting.html import create_environment, label_cells, render_page
 
 
@@ -27,16 +26,13 @@ def test_what_is_not_known_of_a_consignment_leaves_no_blank():
 
 def test_a_forced_version_has_its_own_colour_and_says_once_what_holds():
     for way, kind in (("forced", "forced"), ("better", "promoted")):
-        said = {"sentence": "Forced: 9 rules hold. Record 1.", "facts": ("9 rules hold.",)}
-        decided = SimpleNamespace(action="promoted", way=way, **said)
-        gate = SimpleNamespace(recommendation=decided, list_open_rows=list, to_rows=list)
-        page = render_page("gate.html", gate=gate, links={})
+        decided = Recommendation("promoted", way, "Forced: 9 rules hold. Record 1.", ("9 rules hold.",))
+        page = render_page("gate.html", gate=GateReport({}, decided), links={})
         assert f'<section class="verdict {kind}">' in page
         assert page.count("9 rules hold.") == 1
 
 
 def test_a_page_too_heavy_to_send_is_refused():
-    recommended = SimpleNamespace(action="wait", way="", sentence="x" * 2_000_001, facts=())
-    gate = SimpleNamespace(recommendation=recommended, list_open_rows=list, to_rows=list)
+    recommended = Recommendation("wait", "", "x" * 2_000_001, ())
     with pytest.raises(ValueError, match="more than 2,000,000"):
-        render_page("gate.html", gate=gate, links={})
+        render_page("gate.html", gate=GateReport({}, recommended), links={})

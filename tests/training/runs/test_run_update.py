@@ -7,7 +7,7 @@ import pytest
 from support.stores import create_store
 
 from models.registry import Registry
-from training.gate.report import GateReport
+from training.gate.report import GateReport, Recommendation
 from training.gate.rules import RuleResult
 from training.reporting.mlflow_tracking import RunRecord, log_run
 from training.runs.registered_run import write_review
@@ -32,9 +32,7 @@ class Described(Registry):
 
 
 def build_report():
-    said = {"sentence": "Promote it.", "to_markdown": lambda: "**PROMOTE.** Promote it."}
-    facts = ("Of 40 known NPS, A ranks 5, B 9.",)
-    recommended = SimpleNamespace(action="promote", way="better", facts=facts, **said)
+    recommended = Recommendation("promote", "better", "Promote it.", ("Of 40 known NPS, A ranks 5, B 9.",))
     return GateReport({"reasons present": RuleResult(True, "reasons: 3", "at least one")}, recommended)
 
 
@@ -109,7 +107,7 @@ def test_a_later_version_of_a_run_leaves_the_page_of_the_first(reviewed, tmp_pat
     for _ in range(2):
         registry.client.create_model_version("nps-risk-of-two", str(tmp_path), run_id)
     before = registry.read_run_artifact(run_id, "report.html")
-    refused = build_report()
-    refused.recommendation.sentence = "It is refused."
+    report = build_report()
+    refused = report._replace(recommendation=report.recommendation._replace(sentence="It is refused."))
     write_review(registry, SimpleNamespace(name="nps-risk-of-two", number="2", run_id=run_id), refused)
     assert registry.read_run_artifact(run_id, "report.html") == before
