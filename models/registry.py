@@ -139,7 +139,7 @@ class Registry:
         self.client.set_logged_model_tags(model_id, {MLFLOW_MODEL_VERSIONS: json.dumps(versions)})
         # Runs of one date have the same name. The version distinguishes them.
         run_name = self.client.get_run(run_id).info.run_name
-        self.client.update_run(run_id, name=f"{run_name}, version {made.version}")
+        self.client.update_run(run_id, name=f"version {made.version}: {run_name}")
         self.client.set_registered_model_alias(name, CHALLENGER, made.version)
         return self.resolve(f"models:/{name}/{made.version}")
 

@@ -85,7 +85,7 @@ def compare(
     summaries = (comparison_report.summarize_comparison, comparison_report.describe_scores)
     lines = [
         *(each(found, first.title, second.title) for each in summaries if review is None),
-        comparison_report.describe_basis(found),
+        comparison_report.describe_basis(found, second.title),
         *found.notes,
         f"run {run_id}",
         *(f"{what} in MLflow: {url}" for what, url in build_addresses(registry.tracking_uri, run_id).items()),

@@ -45,7 +45,7 @@ def format_gate_table(rules: "Mapping[str, RuleResult]") -> str:
 def format_recommendation(recommendation: "Recommendation") -> dict[str, Any]:
     """Return the recommendation as values for JSON."""
     names = ("action", "way", "sentence")
-    return {name: getattr(recommendation, name) for name in names} | {"facts": [*recommendation.facts]}
+    return {name: getattr(recommendation, name) for name in names} | {"facts": recommendation.further_facts}
 
 
 def summarize_recommendation(recommendation: "Recommendation") -> str:

@@ -38,6 +38,7 @@ class ReasonRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     min_ratio: float
     min_ratio_of_value: float
     min_ratio_of_channel: float
+    small_difference: float
     huge: float
     max_code_letters: int
     never_absent: tuple[str, ...]

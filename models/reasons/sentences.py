@@ -132,8 +132,8 @@ class Sentence:
         if self.unit == "count" and usual.middle == 0 < value:
             case = "usual_at_most" if usual.high > 0 else "usual_none"
             return text + say(case, like=self._context.name_like(usual), high=self._show(usual.high))
-        if middle == shown:
-            return text
+        if middle == shown or math.isclose(value, usual.middle, rel_tol=RULES.small_difference):
+            return text + say("as_usual", like=self._context.name_like(usual))
         unit = UNITS_OF_USUAL.get(self.unit, "")
         if self.unit == "ratio" and max(value, usual.middle) >= 1:
             middle, unit = format_number(usual.middle), " times"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from models.arrays import Floats
-from models.formats import format_number, format_percent
+from models.formats import format_number, format_percent, round_significant
 from training.data.training_set import compute_effective_sample_size
 
 INTERVAL_QUANTILES = (0.025, 0.975)
@@ -69,7 +69,7 @@ class Estimate:
         if self.known and self.effective >= MIN_EFFECTIVE_FINDS and not self.has_interval:
             return f"too few results: {self.known:,} known, of too few days for an interval"
         worth = "," if round(self.effective, 1) == self.known else f", worth {round(self.effective, 1):g};"
-        return f"too few results: {self.known:,} known{worth} about {self.count_missing():,} more needed"
+        return f"too few results: {self.known:,} known{worth} about {round_significant(self.count_missing(), 2):,.0f} more needed"
 
     def to_row(self) -> dict[str, float | int | str | None]:
         """Return the columns of the estimate in a table of the run."""

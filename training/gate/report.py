@@ -29,6 +29,7 @@ from training.gate.ways import REPEAT, advise_on_finds, can_arrive
 Action = Literal["promote", "wait", "refuse", "promoted"]
 GATE_COLUMNS = ("rule", "result", "found", "expected")
 SAID_ABOVE = "as said above"
+RULES_MEANWHILE = " Until then the service scores by the rules."
 DECIDING = ("roc_auc", CALIBRATION_RATIO)  # metrics of a run of which too few results leave a rule undecided
 
 
@@ -60,10 +61,9 @@ class GateReport(NamedTuple):
         action, way, sentence = _recommend(rules, evidence)
         as_of = f"The gate as of {at or datetime.now(UTC):%Y-%m-%d %H:%M} UTC."
         said = [*_describe_figures(evidence), summarize_rules(rules), as_of]
-        facts = [fact for fact in said if fact not in sentence]
         if evidence.goes_back:
-            facts.append("It was approved before, so the other rules are not asked again.")
-        recommendation = Recommendation(action, way, sentence, tuple(facts))
+            said.append("It was approved before, so the other rules are not asked again.")
+        recommendation = Recommendation(action, way, sentence, tuple(said))
         return cls(rules, recommendation, "" if evidence.comparison is None else evidence.comparison.run_id)
 
     @property
@@ -129,13 +129,14 @@ def _recommend(rules: Mapping[str, RuleResult], evidence: GateEvidence) -> tuple
     if not obstacles:
         return ("promoted" if evidence.is_champion else "promote", *explain_way(evidence, rules))
     certain = [name for name, rule in obstacles.items() if rule.name == BROKEN]
+    until = "" if evidence.candidate else RULES_MEANWHILE
     if certain == [WAY_RULE]:
         return "refuse", "", f"{rules[WAY_RULE].found} Keep the champion."
     if certain:
         todo = "Correct the model or its data, and train again."
         if evidence.may_be_refit:
             todo = "Keep the champion, and find out what changed in the data."
-        return "refuse", "", f"The gate does not hold ({', '.join(certain)}). {todo}"
+        return "refuse", "", f"The gate does not hold ({', '.join(certain)}). {todo}{until}"
     if COMPARISON_RULE in obstacles:
         text = "First compare it with the champion, on the same consignments (npsrisk compare). Then read the recommendation again."
         return "wait", "", text
@@ -148,7 +149,7 @@ def _recommend(rules: Mapping[str, RuleResult], evidence: GateEvidence) -> tuple
         action, advice = _advise_on_training(figures)
         if evidence.may_be_refit and not evidence.refit.held:
             action, advice = "wait", REPEAT
-        return action, "", f"{text} {advice}"
+        return action, "", f"{text} {advice}{until if action == 'refuse' else ''}"
     text = "No approver or evaluator signed the figures. Give the tables that it was trained on, or let one sign the runs (--key)."
     doubt = rules[VERIFIED_RULE].found
     return "wait", "", f"{text} {doubt[:1].upper()}{doubt[1:]}."
@@ -178,7 +179,7 @@ def _advise_on_training(figures: RunFigures) -> tuple[Action, str]:
         again = f"Train again with --origins {origins}, {tested}"
         return "wait", f"{text}, but {counted}. {again}. A routine refit of it needs the same number."
     action: Action = "wait" if can_arrive(more, pace.per_week) else "refuse"
-    return action, f"{text}: {advise_on_finds(more, pace.per_week, 'train again')}."
+    return action, f"{text}: {advise_on_finds(more, pace.per_week, 'tested week', 'train again')}."
 
 
 def _describe_figures(evidence: GateEvidence) -> list[str]:

@@ -32,7 +32,8 @@ class Candidate(NamedTuple):
     """Difference of a version from the champion."""
 
     champion: str
-    newer_days: int = 0
+    known_until: str = ""  # day until which its results were known
+    champion_known_until: str = ""
     same_recipe: bool | None = False  # None if the record of the champion names no recipe
     drift: str = ""
     faults: frozenset[str] = frozenset()  # rules that the record of the champion has as broken
@@ -72,19 +73,19 @@ def find_way(candidate: Candidate, pair: PairedEvaluation, reproduced: bool | No
         return Way("", f"{difference}{more} It is no routine refit: {obstacle}.", can_wait)
     if reproduced is None:
         return Way("", f"The configuration is that of {rival}, on newer results. {REPEAT}", can_wait=True)
-    newer = format_count(candidate.newer_days, "day")
-    text = f"Routine refit: the configuration of {rival} on results that are {newer} newer, reproduced byte for byte."
+    dates = f"until {candidate.known_until} in place of {candidate.champion_known_until}"
+    text = f"Routine refit: the configuration of {rival} on results {dates}, reproduced byte for byte."
     asked, unknown = f" The latest drift run of {rival} asks for it.", f" No drift run of {rival} was made."
     drift = {RETRAIN: asked, "": unknown}.get(candidate.drift, "")
     return Way("routine refit", f"{text}{drift} {difference}")
 
 
-def advise_on_finds(finds: int, finds_per_week: float, step: str) -> str:
-    """Return when to repeat a step, after so many more finds have arrived; or say that they cannot in reasonable time."""
+def advise_on_finds(finds: int, finds_per_week: float, week: str, step: str) -> str:
+    """Return when to repeat a step, after so many more finds have arrived, or that they cannot in reasonable time; `week` says which weeks counted."""
     if not finds_per_week:
-        return "none arrive"
+        return f"none arrived in a {week}"
     rounded = round_significant(finds_per_week, 2)
-    pace = f"{format_number(rounded)} {'arrives' if rounded == 1 else 'arrive'} in a week"
+    pace = f"{format_number(rounded)} {'arrives' if rounded == 1 else 'arrive'} in a {week}"
     if not can_arrive(finds, finds_per_week):
         return f"{pace}, so this cannot be decided in reasonable time"
     weeks = max(math.ceil(finds / finds_per_week), 1)
@@ -114,7 +115,8 @@ def find_refit_obstacle(candidate: Candidate, reproduced: bool | None) -> str:
         f"the record of the champion names no configuration (promote {candidate.champion} again with its training tables: {VOUCHING})": candidate.same_recipe
         is None,
         f"its configuration is not that of the champion{candidate.changed}": not candidate.same_recipe,
-        "its results are not newer than those of the champion": candidate.newer_days <= 0,
+        "its results are not newer than those of the champion": candidate.known_until
+        <= candidate.champion_known_until,
         f"the latest drift run of version {candidate.champion} says to investigate the data first": candidate.drift
         == INVESTIGATE,
         "its training is not reproduced": reproduced is False,
@@ -131,7 +133,7 @@ def _advise_on_difference(gain: Estimate, finds_per_week: float) -> tuple[bool, 
         return False, " A gain of five points is excluded."
     if not more:
         return False, " A gain of five points would show, and none does."
-    advice = advise_on_finds(more, finds_per_week, "compare again")
+    advice = advise_on_finds(more, finds_per_week, "compared week", "compare again")
     basis = " (by simulated worlds, as too few are known)" if gain.effective < MIN_EFFECTIVE_FINDS else ""
     text = f" About {format_count(more, 'more find')} would show a gain of five points{basis}: {advice}."
     return can_arrive(more, finds_per_week), text

@@ -3,7 +3,6 @@
 PSI: sum of (p - q) ln(p / q), minus the value by chance (bins - 1) (1/n + 1/m) (Yurdakul 2018); bands by Siddiqi (2006). The spread of the
 reference over days is taken to be that of the later traffic, so each half of an interval is widened by sqrt(1 + days now / days then)."""
 
-import math
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from typing import Any, Literal
@@ -13,7 +12,7 @@ import numpy as np
 
 from features.spec import Feature
 from models.arrays import Bools, Floats, Ints, Row
-from models.formats import format_count, format_number, format_percent, format_points
+from models.formats import format_count, format_number, format_percent, format_points, round_significant
 from models.reasons.texts import name_feature
 from models.traffic_profile import MISSING_BIN, ReferenceProfile
 from training.data.propensity import estimate_result_weights, select_weighing_columns
@@ -314,7 +313,7 @@ def _list_precisions(then: ReferenceProfile, traffic: ResampledTraffic, labels: 
         observed, promised = Estimate(), np.nan
         detail += f"; evaluated from {MIN_EXPECTED_POSITIVES:.0f} predicted positives on"
         if predicted:
-            more = math.ceil(known * (MIN_EXPECTED_POSITIVES / predicted - 1))
+            more = round(round_significant(known * (MIN_EXPECTED_POSITIVES / predicted - 1), 2)) or 1
             detail += f", so about {format_count(more, 'more result')} needed"
     return [row, _build_precision_row(kind, observed, promised, detail)]
 

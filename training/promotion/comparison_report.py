@@ -65,14 +65,15 @@ def build_difference_rows(pair: PairedEvaluation) -> list[dict[str, Any]]:
 def describe_comparison(found: Comparison, a: str, b: str) -> str:
     """Describe the facts of a comparison in Markdown, for the page of its run, where they follow its summary or what the gate says of `b`."""
     template = create_environment().get_template("compare.md")
-    known = {"found": found, "a": a, "b": b, "basis": describe_basis(found), "metrics": COMPARED}
+    known = {"found": found, "a": a, "b": b, "basis": describe_basis(found, b), "metrics": COMPARED}
     return template.render(known, differing=describe_difference, page=COMPARISON_FILE)
 
 
-def describe_basis(found: Comparison) -> str:
-    """Return when the comparison was made, and on which arrivals and results it rests."""
+def describe_basis(found: Comparison, b: str) -> str:
+    """Return when the comparison was made, on which arrivals and results it rests, and which capacity it has."""
     arrivals = f"{found.consignments:,} {found.pair.b.arrivals.describe()}"
-    return f"Compared on {found.compared_at:%Y-%m-%d}: {arrivals}, with {found.labelled:,} known results."
+    capacity = f"The capacity of {found.pair.b.daily_capacity} a day in each office is that of the training run of {b}."
+    return f"Compared on {found.compared_at:%Y-%m-%d}: {arrivals}, with {found.labelled:,} known results. {capacity}"
 
 
 def describe_scores(found: Comparison, a: str, b: str) -> str:
@@ -116,7 +117,7 @@ def render_comparison(found: Comparison, a: ModelVersion, b: ModelVersion) -> st
         parts={"By inspection results": found.pair} | ({"By the truth": found.truth} if found.truth else {}),
         metrics=COMPARED,
         sentence=summarize_comparison(found, a.title, b.title),
-        basis=describe_basis(found),
+        basis=describe_basis(found, b.title),
         scores=describe_scores(found, a.title, b.title),
         pictures=[chart.render() for chart in draw_comparison(found, a.title, b.title)],
         separator=REASON_SEPARATOR,

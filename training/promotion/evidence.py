@@ -31,6 +31,7 @@ from training.promotion.refit import RefitOptions, describe_changes, read_run_co
 from training.reporting.tables import parse_table
 from training.runs.artifacts import STORED_SCORES
 from training.runs.evidence import RunEvidence, fetch_evidence
+from training.runs.registered_run import REPRODUCED_TAG
 
 COMPARED_SCORES = "scores/compared.parquet"
 LOOKS = ("tables/leaks.json", "tables/name_swaps.json", "tables/split.json")
@@ -118,6 +119,9 @@ def gather_evidence(registry: Registry, history: VersionHistory, options: Eviden
     if own:
         # It was checked when it became champion.
         return evidence
+    if options.refit is None and (at := registry.get_run_tags(version.run_id).get(REPRODUCED_TAG)):
+        text = f"not repeated now. A gate with its tables repeated it on {at}, byte for byte, says a tag that nobody signed"
+        evidence = replace(evidence, refit=RuleResult(None, text))
     if evidence.figures is None:
         found = fetch_training_evidence(registry, version, fits.served, options.approvers)
         verified = _describe_signer(found, "the training run")
@@ -228,7 +232,7 @@ def _describe_candidate(compared: ComparedVersions, history: VersionHistory) -> 
     verdict = registry.get_run_tags(runs[0]).get("verdict", "") if runs else ""
     recipe = compute_recipe_sha256(registry, compared.b, fits.served)
     approved = history.list_signed(replaced.served.sha256)
-    new, old = (datetime.fromisoformat(each.served.card.as_of) for each in (fits, replaced))
+    new, old = (each.served.card.as_of[:10] for each in (fits, replaced))
     known = approved[-1].recipe_sha256 if approved else ""
     # What nobody vouched for cannot show that two recipes are the same, but that they differ.
     same = (known or compute_recipe_sha256(registry, champion, replaced.served)) == recipe
@@ -236,10 +240,10 @@ def _describe_candidate(compared: ComparedVersions, history: VersionHistory) -> 
     results = approved[-1].name_results() if approved else {}
     broken = frozenset(name for name, result in results.items() if result == BROKEN)
     overruled = list_overruled([each.record for each in history.records if each.signatures])
-    lasting, newer = overruled.get(champion.number, frozenset()), max((new - old).days, 0)
+    lasting = overruled.get(champion.number, frozenset())
     old_config, new_config = compared.configs
     changed = describe_changes(new_config, old_config)
-    return Candidate(champion.number, newer, same_recipe, verdict, broken, changed, lasting)
+    return Candidate(champion.number, new, old, same_recipe, verdict, broken, changed, lasting)
 
 
 def list_overruled(records: Sequence[PromotionRecord]) -> dict[str, frozenset[str]]:

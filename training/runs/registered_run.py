@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,6 +19,7 @@ from training.data.data_hash import hash_tables
 from training.evaluation.estimate import ENDS
 from training.fitting.diagnostics import SEARCH_SPACE
 from training.gate.report import GATE_COLUMNS, GateReport
+from training.gate.rules import REFIT_RULE
 from training.reporting.html import replace_gate
 from training.reporting.mlflow_tracking import (
     MAX_DIGEST_CHARACTERS,
@@ -36,6 +38,7 @@ from training.runs.train import TrainingResult, train_model
 
 EXAMPLE = Path(__file__).with_name("input_example.json")
 ACTION_TAG = "recommendation"  # tag of a run: what the latest report of the gate recommends
+REPRODUCED_TAG = "reproduced_at"  # tag of a training run: when a gate last repeated it, byte for byte
 STUDY_MEASURES = ("worth", "recall_at_1pct")
 
 
@@ -129,6 +132,8 @@ def write_review(
         _write_report(registry, run_id, COMPARISON_FILE, report, {"The training run in MLflow": address})
     said, verdict = (own[-1].to_markdown(own[:-1]), "promoted") if own else (report.to_markdown(), action)
     registry.write_description(version, _describe(registry, training, said, links), verdict)
+    if (refit := report.rules.get(REFIT_RULE)) is not None and refit.held:
+        registry.client.set_tag(training, REPRODUCED_TAG, f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC")
     versions = registry.client.search_model_versions(f"run_id='{training}'")
     is_first = all(int(each.version) >= int(version.number) for each in versions)
     # A run keeps the report of its first version, and of the first promotion.

@@ -32,7 +32,7 @@ from training.promotion.refit import describe_changes
 from training.reporting.html import render_page
 
 PRIMARY = MEASURES[0]
-CHANGED = Candidate("1", newer_days=14)
+CHANGED = Candidate("1", "2024-07-15", "2024-07-01")
 REFIT = CHANGED._replace(same_recipe=True)
 CLEAR, HINT = estimate(0.08, 0.03, 0.13), estimate(0.08, -0.1, 0.26)
 EVEN, LOSS = estimate(0.0, -0.04, 0.04), estimate(-0.1, -0.15, -0.02)
@@ -73,7 +73,7 @@ def test_each_case_gets_its_answer_in_one_sentence(bundle: Bundle, given: dict[s
 def test_the_advice_to_compare_again_has_the_pace_of_the_compared_weeks(bundle: Bundle) -> None:
     pair = make_pair(**{PRIMARY: FEW})
     slow = replace(pair, b=replace(pair.b, counts=pair.b.counts._replace(known=12)))
-    assert "0.8 arrive in a week" in recommend(make_challenger(bundle, slow, CHANGED)).sentence
+    assert "0.8 arrive in a compared week" in recommend(make_challenger(bundle, slow, CHANGED)).sentence
 
 
 def test_a_page_with_too_few_finds_names_one_need(bundle: Bundle) -> None:

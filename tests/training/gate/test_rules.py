@@ -31,7 +31,7 @@ from training.gate import rules
 from training.gate.report import GateReport
 from training.gate.ways import Candidate
 
-REFIT = Candidate("1", newer_days=14, same_recipe=True)
+REFIT = Candidate("1", "2024-07-15", "2024-07-01", same_recipe=True)
 LEAKS = {
     LATER_CHANGES: "no future data",
     EARLY_RESULTS: "results after arrivals",

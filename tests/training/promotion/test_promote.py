@@ -30,7 +30,7 @@ from training.promotion.evidence import EvidenceOptions, review_version
 from training.promotion.promote import promote
 from training.promotion.refit import RefitOptions
 from training.reporting.mlflow_tracking import NOTE_TAG
-from training.runs.registered_run import RegisteredRun, run_training
+from training.runs.registered_run import RegisteredRun, run_training, write_review
 from training.runs.task import TrainingTask
 from training.simulation.operation import SimulatedTables, simulate
 from training.simulation.parameters import load_parameters
@@ -208,9 +208,15 @@ def test_a_better_model_and_then_its_routine_refit_replace_the_champion(ruled: L
     ruled.compare("champion", refit.number)
     assert ruled.review(refit.number).recommendation.action != "promote", "its training was not repeated"
     tables = RefitOptions(Tables(ruled.world.consignments, later))
+    repeated = review_version(ruled.registry, refit, EvidenceOptions(APPROVERS, refit=tables))
+    write_review(ruled.registry, refit, repeated)
+    again = ruled.review(refit.number).rules["training reproduced"]
+    assert (again.held, "A gate with its tables repeated it on 20" in again.found) == (None, True)
     done = promote(ruled.registry, refit, APPROVAL, EvidenceOptions(refit=tables)).record
     assert (done.way, done.recipe_sha256) == ("routine refit", record.recipe_sha256)
-    assert "on results that are 7 days newer, reproduced byte for byte" in done.sentence
+    cards = [ruled.registry.fetch_fits(each).served.card for each in (refit, ruled.registry.resolve(good))]
+    dates = "{:.10} in place of {:.10}".format(*(card.as_of for card in cards))
+    assert f"on results until {dates}, reproduced byte for byte" in done.sentence
     assert ruled.read_run(refit.number).startswith("**PROMOTED.** Routine refit: ")
     page = ruled.registry.read_run_artifact(refit.run_id, "report.html") or b""
     assert b'<span class="word">promoted</span>' in page

@@ -51,7 +51,9 @@ def compare_blurred(champion: float, challenger: float, rows: int = 6_000) -> Co
 
 def render_reviewed(bundle: Bundle, found: Comparison) -> str:
     compared = ChampionComparison("", found.pair, found.begins, found.sources, VOUCHED)
-    evidence = make_evidence(bundle, candidate=Candidate("1", newer_days=14), comparison=compared)
+    evidence = make_evidence(
+        bundle, candidate=Candidate("1", "2024-07-15", "2024-07-01"), comparison=compared
+    )
     page = render_comparison(found, A, B)
     return replace_gate(page, GateReport.from_evidence(evidence), {})
 

@@ -154,7 +154,10 @@ def client(shared_run):
 def test_the_run_is_logged_with_its_tags_inputs_artifacts_and_the_figures_of_the_training(shared_run, client):
     done = shared_run.run
     run = client.get_run(done.run_id)
-    assert run.info.run_name.endswith(f": truth, ablation, origins 2, version {done.version}")
+    as_of = f"{done.trained.as_of:%Y-%m-%d}"
+    assert (
+        run.info.run_name == f"version {done.version}: any_offence, as of {as_of}: truth, ablation, origins 2"
+    )
     wanted = "as_of target data_sha256 code_version feature_spec_sha256 verdict mlflow.user"
     assert set(wanted.split()) <= run.data.tags.keys()
     assert run.data.params["as_of"] == run.data.tags["as_of"]
