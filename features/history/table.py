@@ -98,7 +98,7 @@ class History:
         rows = out if out is not None else _NO_ROWS
         at = 0 if out is None else out.shape[-1] - self.width
         self._check_arrays(steps, keys, counterparts, rows)
-        done = 0
+        done, before = 0, self._used_heads
         while done < len(steps):
             table = self._slots, self._table, self._sides, self._joins, *self._scratch
             reached = kernels.apply_steps(steps, done, keys, counterparts, rows, at, *table)
@@ -106,7 +106,8 @@ class History:
                 raise ValueError(f"bad step {-reached - 1}: {steps[-reached - 1]}")
             done = reached
             if done < len(steps):
-                self._make_room(int(steps[done]["today"]))
+                more = max(self._used_heads - before, 0) * (len(steps) - done) // (done + 1)
+                self._make_room(int(steps[done]["today"]), more)
 
     def reserve(self, today: int) -> None:
         """Make room for the keys of one more consignment on the day `today`; if there is none, raise `ServiceFault` and change nothing."""
@@ -169,10 +170,10 @@ class History:
         if out is not _NO_ROWS and out.shape[1] < self.width:
             raise ValueError(f"no room for {self.width} readings in {out.shape[1]} columns")
 
-    def _make_room(self, today: int) -> None:
-        """Make room for one step on the day `today`: for its tiles and counterparts or, if they have room, for keys."""
+    def _make_room(self, today: int, more: int) -> None:
+        """Make room for one step on the day `today`: for its tiles and counterparts or, if they have room, for keys, and for `more` of them."""
         if not self._grow_blocks():
-            self._make_room_for_heads(today)
+            self._make_room_for_heads(today, more)
         require_addressable(len(self._table.days), len(self._table.counterparts))
 
     def _grow_blocks(self) -> bool:
@@ -186,7 +187,7 @@ class History:
         _grow_store(table.counterparts, others)
         return True
 
-    def _make_room_for_heads(self, today: int) -> None:
+    def _make_room_for_heads(self, today: int, more: int = 0) -> None:
         """Purge the keys that are forgotten on the day `today`, and then grow. Raise before anything is changed."""
         needed = self._used_heads + self._new_keys
         bounded = self._most_heads is not None and needed > self._most_heads
@@ -202,7 +203,7 @@ class History:
             self.purge_forgotten()
             needed = self._used_heads + self._new_keys
         if not bounded and needed + _compute_growth(self._table.heads) > len(self._table.heads):
-            _grow_store(self._table.heads, max(needed, len(self._table.heads) + 1), self._most_heads)
+            _grow_store(self._table.heads, len(self._table.heads) + self._new_keys + more, self._most_heads)
             if len(self._slots) < _compute_slots_needed(len(self._table.heads)):
                 self._fill_slots()
 
