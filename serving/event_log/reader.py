@@ -36,7 +36,7 @@ DIGEST_BYTES = 8
 PAGE_ENTRIES = 2_000
 BATCH_ENTRIES = 20_000
 MAX_SEQUENCE = (1 << 63) - 1
-NOT_IN_HISTORY = frozenset({"features", "reasons"})
+NOT_IN_HISTORY = frozenset(DecisionEvent.__struct_fields__) - {*ArrivalEvent.__struct_fields__}
 
 
 class LogReader:
@@ -116,7 +116,7 @@ class LogReader:
         without: Sequence[str] = (),
         kinds: Sequence[Kind] = (),
     ) -> Iterator[Event]:
-        """Read entries of some kinds (all if empty), `after` excluded; columns of bytes `without` become `NOT_READ`, `sealed` None."""
+        """Read entries of some kinds (all if empty), `after` excluded; columns `without` become `NOT_READ`, those of other values and `sealed` None."""
         columns = list_columns(frozenset(without))
         for rows in self._fetch_pages(columns, after, until, kinds, PAGE_ENTRIES):
             yield from self._decode(rows)
@@ -343,14 +343,13 @@ class LogQueries:
 
 @cache
 def list_columns(without: frozenset[str] = frozenset()) -> tuple[Any, ...]:
-    """List the columns of a row for a query; arrivals have NOT_READ in place of the ones left out, and None for `sealed`."""
+    """List the columns of a row for a query; arrivals have NOT_READ in place of bytes left out, and None for `sealed` and other values."""
     return tuple(_leave_out(ENTRIES.c[name]) if name in without else ENTRIES.c[name] for name in NAMES)
 
 
 def _leave_out(column: sa.Column[Any]) -> Any:
-    instead: sa.ColumnElement[Any] = (
-        sa.null() if column.name == "sealed" else sa.literal(NOT_READ, sa.LargeBinary)
-    )
+    readable = column.name == "sealed" or not isinstance(column.type, sa.LargeBinary)
+    instead: sa.ColumnElement[Any] = sa.null() if readable else sa.literal(NOT_READ, sa.LargeBinary)
     if column.name in RecordEntry.__struct_fields__:  # of other entries than arrivals too
         instead = sa.case((IS_ARRIVAL, instead), else_=column)
     return instead.label(column.name)

@@ -4,10 +4,10 @@ Most entries are new consignments with a single entry, which need no state. All 
 consignment. All steps are applied in the order of the log.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from itertools import chain, compress
+from itertools import chain, compress, islice
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,9 @@ from serving.state.state import State
 
 DATED_KINDS: tuple[Kind, ...] = (*ARRIVAL_KINDS, "outcome")  # kinds of entries that advance the latest day
 COLUMNS = ("sequence", "kind", "digest", "at_us", "kinds", "keys")
-CHUNK_ENTRIES = 100_000
+PAGE_ENTRIES, PAGES_IN_CHUNK = 5_000, 20
+EntryArrays = tuple[NDArray[Any], ...]
+"""Arrays of entries: sequence numbers, which have an identifier, which arrive, days, digests of identifiers, keys and counterparts of arrivals."""
 
 
 class StateRebuild:
@@ -51,8 +53,10 @@ class StateRebuild:
         counted: Future[None] | None = None
         # A thread counts one chunk in history while this one reads and folds the next chunk.
         with pause_garbage_collection(), ThreadPoolExecutor(1) as counter:
-            for columns in log.read_columns(COLUMNS, self.state.sequence, until, size=CHUNK_ENTRIES):
-                steps = build_steps(self._read_chunk(log, columns))
+            pages = self._read_pages(log, until)
+            while chunk := [*islice(pages, PAGES_IN_CHUNK)]:
+                arrays = map(np.concatenate, zip(*chunk, strict=True))
+                steps = build_steps(self._read_chunk(log, *arrays))
                 if counted is not None:
                     counted.result()
                 counted = counter.submit(self.state.history.run, *steps)
@@ -65,26 +69,30 @@ class StateRebuild:
             self.state.record_shared(event)
         self.state.links.restore(log, self._keys.entries, until)
 
-    def _read_chunk(self, log: LogReader, columns: Sequence[Sequence[Any]]) -> EventChunk:
-        """Read the events of history among the entries with some COLUMNS, and record in index and days that they were applied."""
-        sequences, kinds, digests, at_us, key_kinds, packed = columns
+    def _read_pages(self, log: LogReader, until: int) -> Iterator[EntryArrays]:
+        """Read entries as arrays, some thousand at a time: the values of many more take memory, and with it time."""
+        pages = log.read_columns(COLUMNS, self.state.sequence, until, PAGE_ENTRIES)
+        for sequences, kinds, digests, at_us, key_kinds, packed in pages:
+            kind, named = np.array(kinds), np.array([each is not None for each in digests], dtype=bool)
+            arrives, dated = np.isin(kind, ARRIVAL_KINDS), np.isin(kind, DATED_KINDS)
+            day = np.where(dated, np.array(at_us, dtype=np.int64) // US_PER_DAY, NO_DAY)
+            known = np.array([*compress(digests, named)], dtype=np.int64).view(np.uint64)
+            arriving = [[*compress(each, arrives)] for each in (sequences, key_kinds, packed)]
+            yield np.array(sequences), named, arrives, day, known, *self._keys.read_all(log, *arriving)
+
+    def _read_chunk(self, log: LogReader, *entries: NDArray[Any]) -> EventChunk:
+        """Read the events of history among some entries, and record in index and days that they were applied."""
+        sequences, named, arrives, day, known, keys, counterparts = entries
         dossiers, before = self.state.dossiers, self.state.today
-        kind, named = np.array(kinds), np.array([each is not None for each in digests], dtype=bool)
-        arrives = np.isin(kind, ARRIVAL_KINDS)
-        dated = np.isin(kind, DATED_KINDS)
-        day = np.where(dated, np.array(at_us, dtype=np.int64) // US_PER_DAY, NO_DAY)
         today = find_latest_days(day, before)
-        known = np.array([*compress(digests, named)], dtype=np.int64).view(np.uint64)
         tags = dossiers.index.shorten_digests(known)
         alone = self._mark_single(tags) & arrives[named]
-        followed = np.flatnonzero(named)[~alone].tolist()
-        changes = self._build_changes(log, [sequences[place] for place in followed], tags[~alone])
+        followed = sequences[named][~alone].tolist()
+        changes = self._build_changes(log, followed, tags[~alone])
         dossiers.index.add_all(tags, today[named])
         for place in np.flatnonzero(np.diff(today, prepend=before)).tolist():
-            dossiers.days.record(sequences[place], int(today[place]))
-        self.state.advance_to(sequences[-1])
-        arriving = [[*compress(each, arrives)] for each in (sequences, key_kinds, packed)]
-        keys, counterparts = self._keys.read_all(log, *arriving)
+            dossiers.days.record(int(sequences[place]), int(today[place]))
+        self.state.advance_to(int(sequences[-1]))
         arrival, unread = np.cumsum(arrives[named]) - 1, np.full(len(keys), -1)
         return EventChunk(today[named], arrival, changes, keys, counterparts, unread, alone, day[named])
 
