@@ -1,5 +1,6 @@
 """The verbs of the running service: publish, shadow, serve, doctor."""
 
+import gc
 from datetime import datetime
 from typing import Any
 
@@ -34,6 +35,8 @@ def serve(
         from serving.http.server import serve as run
         from serving.messages.scoring import accept_messages
         from serving.process.clock import read_elapsed_us
+
+        gc.freeze()  # modules stay, so garbage collection need not scan them
 
     settings = read_settings()
     further: list[Any] = [accept_messages]

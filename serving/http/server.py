@@ -71,13 +71,13 @@ def serve(
             app = App(service, *further)
             service.open()
             failing.pop_all()
+            gc.freeze()  # long-lived objects: garbage collection need not scan them, neither now nor while requests wait
         secure = certificate is not None
         logger.info("listening", host=host, port=listener.getsockname()[1], tls=secure)
         if not secure and host not in LOOPBACK_HOSTS:
             logger.warning(
                 "no TLS: API keys and records are sent unencrypted unless a proxy in front adds TLS"
             )
-        gc.freeze()  # long-lived objects: garbage collection need not scan them while requests wait
         gc.set_threshold(GC_NEW_OBJECTS)
         sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
         build_server(app, certificate).run(sockets=[listener])
