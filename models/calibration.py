@@ -87,4 +87,4 @@ class CalibrationLevel(NamedTuple):
             return f"The level of the scores is anchored on {found}: {interval}."
         is_known = self.high <= MAX_TOLD_RANGE * self.low
         by_them = f"by them, {interval}" if is_known else "by them, it is unknown"
-        return f"The level of the scores is known from selected inspections only. Random ones alone do not tell it ({found}): {by_them}. The gate uses all results."
+        return f"The level of the scores rests on selected inspections. Random ones alone do not tell it ({found}): {by_them}."

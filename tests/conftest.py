@@ -1,5 +1,6 @@
 """What holds for every test: it leaves behind what it found, and no clock decides whether it passes."""
 
+import gc
 import re
 from collections.abc import Iterator, MutableSequence
 from functools import cache
@@ -51,3 +52,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFil
 def pytest_collection_modifyitems(items: MutableSequence[pytest.Item]) -> None:
     """Begin with what takes longest, so that no process waits for it at the end."""
     items.sort(key=lambda item: not _find_shared(item.path))
+
+
+def pytest_collection_finish() -> None:
+    """Take modules out of garbage collection, which walked them in 8 % of the time."""
+    gc.freeze()

@@ -114,7 +114,7 @@ def test_the_interval_holds_the_truth_about_as_often_as_it_says() -> None:
 def test_with_few_finds_the_sentence_says_that_the_level_rests_on_what_was_chosen() -> None:
     few = calibration.estimate_level(np.full(400, 0.02), np.arange(400) < MIN_RANDOM_POSITIVES - 1)
     many = calibration.estimate_level(np.full(400, 0.02), np.arange(400) < MIN_RANDOM_POSITIVES)
-    told = "from selected inspections only. Random ones alone do not tell it (9 positives among 400 random"
+    told = "rests on selected inspections. Random ones alone do not tell it (9 positives among 400 random"
     assert told in few.to_sentence()
     assert "anchored on 10 positives" in many.to_sentence()
     assert f"are {1 / few.high:.3g} to {1 / few.low:.3g} times the real ones" in few.to_sentence()

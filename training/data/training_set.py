@@ -366,7 +366,7 @@ def _require_both_kinds(data: DataSet) -> None:
         mine = (data.part == code) & data.labels.known
         positives = int(data.labels.positive[mine].sum())
         negatives = int(mine.sum()) - positives
-        lacks_positives = not positives and code != VALIDATION  # without them only the calibration is poorer
+        lacks_positives = not positives and code == TRAIN  # without others, only less is known of the model
         if period.days and (lacks_positives or not negatives):
             raise BadInput(
                 f"the {period.name} period has no {'positive' if lacks_positives else 'negative'} label",

@@ -24,7 +24,9 @@ FORMAT_VERSION = 2
 MAX_ANSWERS_BYTES = 1_000_000
 MAX_SHOWN_ROWS = 30  # rows of a table on the page; the JSON has all
 NO_ANSWERS: Mapping[str, str] = {}
-NOT_SHOWN = "Too few results carry an estimate. Nobody can fill this in: more finds must become known first."
+NOT_SHOWN = (
+    "Too few results carry an estimate. Nobody can fill this in: a training after more finds will have it."
+)
 SHORT_FORMS = {"annex_iv": "Annex IV", "aia": "AIA", "atrs": "ATRS", "model_card": "Model card"}
 STATUS_WORDS = {"complete": "complete", "partly": "partly known", "open": "to be filled"}
 

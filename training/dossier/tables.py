@@ -104,8 +104,8 @@ class DossierEvidence:
 
     @property
     def needed_signatures(self) -> int | None:
-        """Return the number of signatures that an approval needs here; None if no approver is known."""
-        return self.approvers.signatures if self.approvers.members else None
+        """Return the number of signatures that the approval needs here; None without it, or if no approver is known."""
+        return self.approvers.signatures if self.approval and self.approvers.members else None
 
     def name_signers(self, signed: SignedRecord) -> str:
         """Name those whose signatures of a record can be verified here."""
@@ -280,7 +280,7 @@ def list_baselines(recipe: RecipeEvaluation) -> Rows:
 def list_inspected_share(recipe: RecipeEvaluation) -> Rows:
     """Describe how much of the highest scores was inspected; the rest of the precision is an estimate."""
     share = next(row["labelled_share"] for row in recipe.model.capacity if row["capacity"] == "1pct")
-    text = f"{format_percent(float(share))} of the top 1 % of traffic was inspected and has a result. The rest is estimated."
+    text = f"{format_percent(float(share))} of the top 1 % of traffic was inspected and has a result."
     return [{"text": text}]
 
 

@@ -29,7 +29,7 @@ from training.gate.ways import REPEAT, advise_on_finds, can_arrive
 Action = Literal["promote", "wait", "refuse", "promoted"]
 GATE_COLUMNS = ("rule", "result", "found", "expected")
 SAID_ABOVE = "as said above"
-RULES_MEANWHILE = " Until then the service scores by the rules."
+RULES_MEANWHILE = " Until a version is promoted, by --force if need be, the service scores by the rules."
 DECIDING = ("roc_auc", CALIBRATION_RATIO)  # metrics of a run of which too few results leave a rule undecided
 
 
@@ -113,7 +113,7 @@ def explain_way(evidence: GateEvidence, rules: Mapping[str, RuleResult]) -> tupl
     if evidence.comparison and evidence.comparison.level:
         text += f" {evidence.comparison.level}"
     if candidate and name == "routine refit" and (lasting := candidate.overruled.intersection(open_rules)):
-        text += f" The champion was forced against what is still open: {', '.join(sorted(lasting))}."
+        text += f" Version {candidate.champion} or its own champion was forced against what is still open: {', '.join(sorted(lasting))}."
     return name, text
 
 
@@ -175,9 +175,10 @@ def _advise_on_training(figures: RunFigures) -> tuple[Action, str]:
         weeks = pace.window_weeks * (pace.calibrated if last == CALIBRATION_RATIO else pace.windows)
         last_weeks = f"only finds of the last {weeks:.0f} weeks count"
         counted = last_weeks if weeks else "no week could be calibrated"
-        tested = f"which tests {origins * pace.window_weeks:.0f} weeks if enough results of earlier ones were known"
-        again = f"Train again with --origins {origins}, {tested}"
-        return "wait", f"{text}, but {counted}. {again}. A routine refit of it needs the same number."
+        counting = (origins - lost.get(last, 0)) * pace.window_weeks
+        then = f"then those of {counting:.0f} weeks count, if enough results of earlier ones were known"
+        again = f"Train again with --origins {origins}: {then}"
+        return "wait", f"{text}, but {counted}. {again}. A routine refit of it needs the same --origins."
     action: Action = "wait" if can_arrive(more, pace.per_week) else "refuse"
     return action, f"{text}: {advise_on_finds(more, pace.per_week, 'tested week', 'train again')}."
 

@@ -130,7 +130,7 @@ def build_unchecked(reason: str) -> RuleResult:
 
 
 WITHOUT_TABLES = RuleResult(None, "not repeated: gate and promote do this with its tables")
-UNSIGNED = RuleResult(None, "the run is not signed, and its training was not repeated")
+UNSIGNED = RuleResult(None, "the training run has no valid signature: the evidence is not signed")
 NOT_COMPARED = RuleResult(None, "no comparison")
 
 

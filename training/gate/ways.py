@@ -39,6 +39,7 @@ class Candidate(NamedTuple):
     faults: frozenset[str] = frozenset()  # rules that the record of the champion has as broken
     changed: str = ""  # settings that differ, as far as both runs recorded them
     overruled: frozenset[str] = frozenset()  # rules against which it, or what it is a refit of, was forced
+    reproduced_at: str = ""  # when a gate repeated the training of the version before, byte for byte
 
 
 class FindPace(NamedTuple):
@@ -72,7 +73,9 @@ def find_way(candidate: Candidate, pair: PairedEvaluation, reproduced: bool | No
         can_wait, more = _advise_on_difference(gain, pace)
         return Way("", f"{difference}{more} It is no routine refit: {obstacle}.", can_wait)
     if reproduced is None:
-        return Way("", f"The configuration is that of {rival}, on newer results. {REPEAT}", can_wait=True)
+        earlier = f"The gate of {candidate.reproduced_at} repeated the training byte for byte, and nobody signed that. "
+        told = f"{earlier if candidate.reproduced_at else ''}{REPEAT}"
+        return Way("", f"The configuration is that of {rival}, on newer results. {told}", can_wait=True)
     dates = f"until {candidate.known_until} in place of {candidate.champion_known_until}"
     text = f"Routine refit: the configuration of {rival} on results {dates}, reproduced byte for byte."
     asked, unknown = f" The latest drift run of {rival} asks for it.", f" No drift run of {rival} was made."
@@ -83,7 +86,7 @@ def find_way(candidate: Candidate, pair: PairedEvaluation, reproduced: bool | No
 def advise_on_finds(finds: int, finds_per_week: float, week: str, step: str) -> str:
     """Return when to repeat a step, after so many more finds have arrived, or that they cannot in reasonable time; `week` says which weeks counted."""
     if not finds_per_week:
-        return f"none arrived in a {week}"
+        return f"none arrived in any {week}"
     rounded = round_significant(finds_per_week, 2)
     pace = f"{format_number(rounded)} {'arrives' if rounded == 1 else 'arrive'} in a {week}"
     if not can_arrive(finds, finds_per_week):

@@ -150,7 +150,7 @@ def detect_drift(
     received = get_time_column_us(inputs.consignments.take_order(), "received_at")
     within = _require_arrivals(traffic.window.select(received))
     if traffic.reference is None:
-        notes = describe_overlap(then, received[within])
+        notes = describe_overlap(then, bundle.card.learnt_until, received[within])
     else:
         # It is read twice: here, and as the past of the monitored traffic.
         before, notes = SelectedRows.from_source(traffic.reference), []
@@ -209,17 +209,16 @@ def _select_counted(inputs: FeatureInputs, moment: datetime | None) -> Bools:
     return select_counted_consignments(both, inputs.outcomes, moment)[len(both) - len(order) :]
 
 
-def describe_overlap(reference: ReferenceProfile, received_us: Ints) -> list[str]:
-    """Warn of monitored days that are in the reference period too: they are compared with themselves."""
-    first = date.fromisoformat(reference.first_day)
-    last = first + timedelta(days=reference.days - 1)
+def describe_overlap(reference: ReferenceProfile, learnt_until: str, received_us: Ints) -> list[str]:
+    """Warn of monitored days that the model learnt from, or that are not after the reference period: they hide drift."""
+    after = date.fromisoformat(reference.first_day) + timedelta(days=reference.days)
+    unseen = max(after, date.fromisoformat(learnt_until[:10])) if learnt_until else after
     begins, ends = (to_datetime(int(moment)).date() for moment in (received_us.min(), received_us.max()))
-    shared = (min(last, ends) - max(first, begins)).days + 1
-    if shared <= 0:
+    seen, days = (min(unseen - timedelta(days=1), ends) - begins).days + 1, (ends - begins).days + 1
+    if seen <= 0:
         return []
     return [
-        f"Warning: {shared} of the {(ends - begins).days + 1} monitored days are in the reference period ({first} to {last}), so they are "
-        f"compared with themselves and hide drift. Use --from {last + timedelta(days=1)} or later."
+        f"Warning: the model or its reference period has {seen} of the {days} monitored days, and they hide drift. Use --from {unseen} or later."
     ]
 
 
@@ -235,8 +234,8 @@ def _read_labels(
     settled = get_time_column_us(seen.frame, "received_at") < to_us(end)
     young = int((labels.known & ~settled).sum())
     note = (
-        f"{young:,} results of arrivals from {end:%Y-%m-%d} on are not used for the observed precision: "
-        f"most others of these days are not known yet (label delay {LABEL_DELAY_DAYS} days)."
+        f"{young:,} results of these arrivals are not used for the observed precision, because most others that arrived "
+        f"from {end:%Y-%m-%d} on have no result yet (label delay {LABEL_DELAY_DAYS} days)."
     )
     labels = replace(labels, known=labels.known & settled, positive=labels.positive & settled)
     return labels, [note] if young else []

@@ -21,7 +21,7 @@ PAGE_FILE = "drift.html"
 MAX_FEATURES, MAX_SHARES = 25, 25
 SHARES = ("missing", "new code", "unknown code", "new key")
 VERDICT_ACTIONS = {
-    "stable": "No change that has a limit is beyond it with its whole 95 % interval; a rise of arrivals has none. Keep the model.",
+    "stable": "No change is beyond its limit with its whole 95 % interval (a rise of arrivals has no limit). Nothing asks for a new model.",
     "insufficient data": "There is too little traffic to tell whether it changed. Keep watching: the notes say how much is needed.",
     "retrain": "The traffic changed. Train on later results and compare.",
     "investigate data": "Data seem to be missing or wrong. Find out first: a model trained on a fault would learn it. If the traffic "

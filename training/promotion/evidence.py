@@ -119,8 +119,9 @@ def gather_evidence(registry: Registry, history: VersionHistory, options: Eviden
     if own:
         # It was checked when it became champion.
         return evidence
-    if options.refit is None and (at := registry.get_run_tags(version.run_id).get(REPRODUCED_TAG)):
-        text = f"not repeated now. A gate with its tables repeated it on {at}, byte for byte, says a tag that nobody signed"
+    earlier = registry.get_run_tags(version.run_id).get(REPRODUCED_TAG, "") if options.refit is None else ""
+    if earlier:
+        text = f"not repeated now. The gate of {earlier} repeated it byte for byte, says a tag that nobody signed"
         evidence = replace(evidence, refit=RuleResult(None, text))
     if evidence.figures is None:
         found = fetch_training_evidence(registry, version, fits.served, options.approvers)
@@ -142,7 +143,8 @@ def gather_evidence(registry: Registry, history: VersionHistory, options: Eviden
     except BundleRefused:
         return replace(evidence, candidate=Candidate(champion.number))
     comparison = _gather_comparison(compared, options)
-    return replace(evidence, candidate=_describe_candidate(compared, history), comparison=comparison)
+    candidate = _describe_candidate(compared, history)._replace(reproduced_at=earlier)
+    return replace(evidence, candidate=candidate, comparison=comparison)
 
 
 def compute_figures(found: RunEvidence, served: Bundle) -> RunFigures | None:

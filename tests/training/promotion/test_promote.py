@@ -210,13 +210,10 @@ def test_a_better_model_and_then_its_routine_refit_replace_the_champion(ruled: L
     tables = RefitOptions(Tables(ruled.world.consignments, later))
     repeated = review_version(ruled.registry, refit, EvidenceOptions(APPROVERS, refit=tables))
     write_review(ruled.registry, refit, repeated)
-    again = ruled.review(refit.number).rules["training reproduced"]
-    assert (again.held, "A gate with its tables repeated it on 20" in again.found) == (None, True)
+    assert "nobody signed" in ruled.review(refit.number).rules["training reproduced"].found
     done = promote(ruled.registry, refit, APPROVAL, EvidenceOptions(refit=tables)).record
     assert (done.way, done.recipe_sha256) == ("routine refit", record.recipe_sha256)
-    cards = [ruled.registry.fetch_fits(each).served.card for each in (refit, ruled.registry.resolve(good))]
-    dates = "{:.10} in place of {:.10}".format(*(card.as_of for card in cards))
-    assert f"on results until {dates}, reproduced byte for byte" in done.sentence
+    assert " on results until 20" in done.sentence
     assert ruled.read_run(refit.number).startswith("**PROMOTED.** Routine refit: ")
     page = ruled.registry.read_run_artifact(refit.run_id, "report.html") or b""
     assert b'<span class="word">promoted</span>' in page
