@@ -112,7 +112,7 @@ def test_a_text_at_its_longest_is_read_safely(char: str) -> None:
 
 def test_arrays_of_another_size_are_refused() -> None:
     row, tables = np.full(kernel.TEXT_SCORE + 1, -9, np.float32), load_goods_tables()
-    tea, long = encode_text("tea"), np.zeros(MAX_CHARACTERS + 1, np.uint32)
+    tea, long = encode_text("tea"), np.frombuffer(bytes(4 * (MAX_CHARACTERS + 1)), np.uint32)
     for text, weights, to in ((long, WEIGHTS, row), (tea, WEIGHTS[1:], row), (tea, WEIGHTS, row[1:])):
         assert kernel.write_goods(text, tables, weights, 0, 0, to) == kernel.REFUSED
     assert (row == -9).all()

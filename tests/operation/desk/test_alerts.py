@@ -42,7 +42,6 @@ def test_a_match_by_an_indicator_counts_in_the_yield(officer: Officer, partner: 
     client.send("/v1/outcomes", make_outcome("RB1", result="nps"))
     client.send("/v1/outcomes", make_outcome("RB2", result="pending", known_at=None))
     page = officer.get_until("/alerts", ">2</td>")
-    # The alert; then the feedback and the seizure, the latest first.
     rows = [["2", "2", "1", "100 %"], ["7", "4", "1", "25.0 %"], ["2", "2", "1", "100 %"]]
     assert CELLS.findall(page.text) == [cell for row in rows for cell in row]
     client.send("/v1/alerts", Alert("A-1", day(0), text=HOSTILE, sender_name="Orchid Trading Ltd"))

@@ -50,7 +50,6 @@ def test_a_seizure_matches_from_receipt_to_withdrawal(client: Client, partner: E
     client.send("/v1/messages", partner.withdrawal("S-1"))
     assert strength(client, "RB3") == 0
     assert client.send("/v1/messages", partner.seizure())["repeated"]
-    # The withdrawal comes first.
     for message in (partner.withdrawal("S-2"), partner.seizure(message_id="S-2")):
         client.send("/v1/messages", message)
     assert strength(client, "RB4") == 0

@@ -191,7 +191,6 @@ def test_an_earlier_export_is_replaced_and_other_things_are_not(few: Path, tmp_p
     for given in (words[:2], words):
         told(few, "export", *given)
         assert json.loads((out / "export.json").read_text())["personal"] == (given == words)
-    # What a killed export left.
     out.rename(earlier)
     (earlier / "notes.txt").write_text("mine")
     draft.mkdir()

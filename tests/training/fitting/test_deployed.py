@@ -111,6 +111,7 @@ def test_figures_count_what_each_fit_ranks_at_the_top_of_its_own_window(world, m
     assert said in more.sentences[0]
 
 
+@pytest.mark.slow
 def test_the_same_finds_weigh_the_same_whatever_the_settings(world, made):
     """So the fixed rules have the same figures in the reports of two recipes."""
     own = {"history": {"keys": [["hs_code", "departure_country"]]}, "model": {"trees": 3, "seed": 2}}

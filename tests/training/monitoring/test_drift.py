@@ -330,7 +330,6 @@ def test_a_gap_says_what_was_expected_in_it_next_to_its_ratio(watched: Watched) 
     gap = "none in a gap of 13 days, about 51 expected beyond the usual gap"
     assert row["detail"] == f"{gap}; in all days 22 received, about 60 expected"
     (row,) = [row for row in found.select_kind("source") if row["part"] == "Rising Post"]
-    # 342 % was "within limit" without a word.
     assert row["result"] == "within limit"
     assert re.fullmatch(r"[56]\d received, about 6 expected; a rise has no limit", row["detail"])
     assert not re.search(r"<td[^>]*>history\.", render_drift(found, "models:/nps-risk/3"))
@@ -362,6 +361,7 @@ def test_without_history_scores_and_senders_are_not_judged_and_it_says_so(watche
     assert "history is empty" in found.notes[0]
 
 
+@pytest.mark.slow
 def test_a_reference_and_a_history_in_chunks_give_the_numbers_of_tables_in_memory(
     watched: Watched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

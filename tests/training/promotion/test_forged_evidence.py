@@ -166,7 +166,6 @@ def test_the_same_tables_promote_if_signed_by_an_evaluator_who_may(
     registry: Registry, version: ModelVersion, tmp_path: Path
 ) -> None:
     write_perfect_runs(registry, tmp_path, SECOND)
-    # A conclusion is no evidence.
     (find_artifacts(registry, version) / "tables" / "gate.json").write_text("[]")
     refuse(registry, VERIFIED_RULE, RETIRED)
     assert not promote_third(registry).record.forced

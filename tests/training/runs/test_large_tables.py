@@ -38,6 +38,7 @@ def sampled(shared_run, folder):
     return train_model(TrainingTask(open_inputs(folder), None, TARGET, sample_traffic(), truth, **given))
 
 
+@pytest.mark.slow
 def test_a_sample_of_traffic_changes_no_fit(sampled, trained, folder):
     frame, inputs = read_table(folder / "consignments", Consignment).frame, open_inputs(folder)
     tables = {"consignments": frame, "outcomes": inputs.outcomes, "alerts": inputs.alerts}
@@ -48,6 +49,7 @@ def test_a_sample_of_traffic_changes_no_fit(sampled, trained, folder):
     assert sampled.test_traffic.labelled.sum() == trained.test_traffic.labelled.sum()
 
 
+@pytest.mark.slow
 def test_a_sample_stands_for_all_traffic(sampled, trained):
     assert len(sampled.test_traffic.score) < 0.6 * len(trained.test_traffic.score)
     assert sampled.test_traffic.traffic.sum() == pytest.approx(len(trained.test_traffic.score))
@@ -61,6 +63,7 @@ def test_a_sample_stands_for_all_traffic(sampled, trained):
         assert one.truth.model[metric].value == pytest.approx(other.truth.model[metric].value, abs=0.15)
 
 
+@pytest.mark.slow
 def test_the_reference_profile_counts_all_traffic(sampled, trained):
     one, other = build_reference(sampled), build_reference(trained)
     assert sum(one.channels.values()) == pytest.approx(sum(other.channels.values()), rel=0.01)
