@@ -71,7 +71,7 @@ def describe_comparison(found: Comparison, a: str, b: str) -> str:
 
 def describe_basis(found: Comparison, b: str) -> str:
     """Return when the comparison was made, on which arrivals and results it rests, and which capacity it has."""
-    arrivals = f"{found.consignments:,} {found.pair.b.arrivals.describe()}"
+    arrivals = f"{found.consignments:,} {found.pair.b.arrivals.describe()}, without cancelled ones"
     capacity = f"The capacity of {found.pair.b.daily_capacity} a day in each office is that of the training run of {b}."
     return f"Compared on {found.compared_at:%Y-%m-%d}: {arrivals}, with {found.labelled:,} known results. {capacity}"
 
