@@ -22,7 +22,6 @@ LN2_HIGH, LN2_LOW = 0.693145751953125, 1.4286068203094172321e-6
 EXP_TERMS = tuple(1.0 / math.factorial(power) for power in range(13, -1, -1))
 """Taylor coefficients of the exponential. For |x| <= ln 2 / 2 the error is below the last bit."""
 
-MAX_TOLD_RANGE = 20.0  # ratio of the ends of an interval above which it tells nothing
 MIN_RANDOM_POSITIVES = 10  # with fewer among random inspections, the level depends on the selected ones
 
 Intercept = Annotated[
@@ -81,10 +80,8 @@ class CalibrationLevel(NamedTuple):
     def to_sentence(self) -> str:
         """Describe the accuracy of the level of the scores."""
         found = f"{format_count(self.positives, 'positive')} among {self.inspected:,} random inspections of the tested weeks"
+        if self.positives < MIN_RANDOM_POSITIVES:
+            return f"The level of the scores rests on selected inspections. Random ones alone do not tell it ({found})."
         least, most = (format_number(1 / max(end, 1e-9)) for end in (self.high, self.low))
         interval = f"predicted positives are {least} to {most} times the real ones (95 % interval)"
-        if self.positives >= MIN_RANDOM_POSITIVES:
-            return f"The level of the scores is anchored on {found}: {interval}."
-        is_known = self.high <= MAX_TOLD_RANGE * self.low
-        by_them = f"by them, {interval}" if is_known else "by them, it is unknown"
-        return f"The level of the scores rests on selected inspections. Random ones alone do not tell it ({found}): {by_them}."
+        return f"The level of the scores is anchored on {found}: {interval}."

@@ -91,7 +91,6 @@ def test_a_column_that_only_opened_consignments_have_is_named_with_its_channel()
     row = leakage.check_filled_columns(told, opened, Consignment)
     assert (row["look"], row["where"]) == (leakage.FILLED_COLUMN, "hs code in postal")
     assert float(row["found"]) > leakage.BOUNDS[leakage.FILLED_COLUMN]
-    # Where the opened are few, a difference as large says less.
     few = np.arange(ROWS) < 2
     rare = frame.assign(hs_code=frame["hs_code"].where(few))
     assert leakage.check_filled_columns(rare, few, Consignment)["found"] < 0.5
