@@ -113,7 +113,7 @@ def explain_way(evidence: GateEvidence, rules: Mapping[str, RuleResult]) -> tupl
     if evidence.comparison and evidence.comparison.level:
         text += f" {evidence.comparison.level}"
     if candidate and name == "routine refit" and (lasting := candidate.overruled.intersection(open_rules)):
-        text += f" Version {candidate.champion} or its own champion was forced against what is still open: {', '.join(sorted(lasting))}."
+        text += f" Version {candidate.champion}, or one that it is a refit of, was forced against what is still open: {', '.join(sorted(lasting))}."
     return name, text
 
 

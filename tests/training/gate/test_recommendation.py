@@ -187,7 +187,7 @@ def test_a_refit_says_what_is_open_and_against_what_its_champion_was_forced(bund
     said = recommend(make_challenger(bundle, make_pair(), refit, figures=few)).sentence
     assert "; undecided: no column is the result, better than chance, calibrated." in said
     assert (
-        "so none is shown. Version 1 or its own champion was forced against what is still open: calibrated."
+        "so none is shown. Version 1, or one that it is a refit of, was forced against what is still open: calibrated."
         in said
     )
     assert "No drift run of version 1 was made." in said
