@@ -38,7 +38,7 @@ from training.runs.train import TrainingResult, train_model
 
 EXAMPLE = Path(__file__).with_name("input_example.json")
 ACTION_TAG = "recommendation"  # tag of a run: what the latest report of the gate recommends
-REPRODUCED_TAG = "reproduced_at"  # tag of a training run: when a gate last repeated it, byte for byte
+REPRODUCED_TAG = "reproduced_at"  # tag of a run: the day on which a gate last repeated it
 STUDY_MEASURES = ("worth", "recall_at_1pct")
 
 
@@ -133,7 +133,7 @@ def write_review(
     said, verdict = (own[-1].to_markdown(own[:-1]), "promoted") if own else (report.to_markdown(), action)
     registry.write_description(version, _describe(registry, training, said, links), verdict)
     if (refit := report.rules.get(REFIT_RULE)) is not None and refit.held:
-        registry.client.set_tag(training, REPRODUCED_TAG, f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC")
+        registry.client.set_tag(training, REPRODUCED_TAG, f"{datetime.now(UTC):%Y-%m-%d}")
     versions = registry.client.search_model_versions(f"run_id='{training}'")
     is_first = all(int(each.version) >= int(version.number) for each in versions)
     # A run keeps the report of its first version, and of the first promotion.
