@@ -11,6 +11,7 @@ from training.config import EvaluationConfig
 from training.evaluation.difference import FROM_COMPARED, state_difference
 from training.evaluation.metrics import CALIBRATION_RATIO, PRIMARY_MEASURE, describe_counts
 from training.gate.rules import (
+    CHECKSUM_RULE,
     COMPARISON_RULE,
     VERIFIED_RULE,
     WAY_RULE,
@@ -59,6 +60,10 @@ class GateReport(NamedTuple):
         """Run the gate on evidence, and recommend what to do; `at` is the time that it names, by default now."""
         rules = run_gate(evidence)
         action, way, sentence = _recommend(rules, evidence)
+        # Of an altered bundle, and of one that goes back, the champion is not asked for.
+        is_unasked = evidence.goes_back or CHECKSUM_RULE in find_obstacles(rules)
+        if action == "refuse" and evidence.candidate is None and not is_unasked:
+            sentence += RULES_MEANWHILE
         as_of = f"The gate as of {at or datetime.now(UTC):%Y-%m-%d %H:%M} UTC."
         said = [*_describe_figures(evidence), summarize_rules(rules), as_of]
         if evidence.goes_back:
@@ -129,14 +134,13 @@ def _recommend(rules: Mapping[str, RuleResult], evidence: GateEvidence) -> tuple
     if not obstacles:
         return ("promoted" if evidence.is_champion else "promote", *explain_way(evidence, rules))
     certain = [name for name, rule in obstacles.items() if rule.name == BROKEN]
-    until = "" if evidence.candidate else RULES_MEANWHILE
     if certain == [WAY_RULE]:
         return "refuse", "", f"{rules[WAY_RULE].found} Keep the champion."
     if certain:
         todo = "Correct the model or its data, and train again."
         if evidence.may_be_refit:
             todo = "Keep the champion, and find out what changed in the data."
-        return "refuse", "", f"The gate does not hold ({', '.join(certain)}). {todo}{until}"
+        return "refuse", "", f"The gate does not hold ({', '.join(certain)}). {todo}"
     if COMPARISON_RULE in obstacles:
         text = "First compare it with the champion, on the same consignments (npsrisk compare). Then read the recommendation again."
         return "wait", "", text
@@ -149,7 +153,7 @@ def _recommend(rules: Mapping[str, RuleResult], evidence: GateEvidence) -> tuple
         action, advice = _advise_on_training(figures)
         if evidence.may_be_refit and not evidence.refit.held:
             action, advice = "wait", REPEAT
-        return action, "", f"{text} {advice}{until if action == 'refuse' else ''}"
+        return action, "", f"{text} {advice}"
     text = "No approver or evaluator signed the figures. Give the tables that it was trained on, or let one sign the runs (--key)."
     doubt = rules[VERIFIED_RULE].found
     return "wait", "", f"{text} {doubt[:1].upper()}{doubt[1:]}."

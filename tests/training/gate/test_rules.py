@@ -118,6 +118,7 @@ def test_calibration_is_one_ratio_on_one_screen(bundle: Bundle) -> None:
 def test_of_an_altered_or_exchanged_bundle_only_that_is_said(bundle: Bundle) -> None:
     altered = make_evidence(bundle, bundle=None, refusal="trees.txt: the file was altered")
     assert find_broken(altered) == {"checksums verified": "trees.txt: the file was altered"}
+    assert "Until a version is promoted" not in GateReport.from_evidence(altered).recommendation.sentence
     (found,) = find_broken(make_evidence(bundle, registered_sha256="ab" * 32)).values()
     assert found.startswith("another bundle")
 
