@@ -1,6 +1,6 @@
-"""Draft of a mapping file from samples of an unknown declaration: by names of elements, shapes of values and structure.
+"""Drafts a mapping file from samples of an unknown declaration: by names of elements, forms of values and structure.
 
-A guess that rests on one of these alone is marked as not sure, with the reason. A person reads and corrects the file.
+A guess that rests on one of these alone is marked as not sure, for the person who corrects the file.
 """
 
 import json
@@ -17,11 +17,11 @@ from consignments.errors import MessageFault
 from consignments.goods.hs_headings import has_heading
 from consignments.identifiers import parse_s10
 from consignments.messages.configuration import load_codes
-from consignments.messages.content.paths import NUMBERS
 from consignments.messages.content.trees import TEXT, Node, decode_head
 from consignments.messages.content.values import clean_text, get_unit_factor, parse_time
 from consignments.messages.parsed import MessageContext
 from consignments.messages.post import element_names as names
+from consignments.messages.post.declared_parts import list_below
 from consignments.messages.post.mapped import find_format, list_records
 from consignments.messages.post.mapping import parse_mapping
 from consignments.messages.post.unread import AMOUNTS, FLAG, is_number, is_of_words
@@ -37,12 +37,11 @@ WHOLE_PARTY = 3
 ENOUGH_GOODS, MANY_GOODS = 2, 3
 """A group of goods has at least so many kinds of facts about them; what is in it is a group of its own if it has many."""
 MAX_SHOWN, MAX_PATH = 40, 300
-PHONE = re.compile(r"[+(]?\d[\d\s()./+-]{4,24}")
 HS_CODE = re.compile(r"\d[\d. ]{3,13}")
 PLAIN_NAME = re.compile(r"@?\w[\w.: \-]{0,98}\w|@?\w|" + re.escape(TEXT))
 """A name that a path can hold."""
 WRITTEN_NAME = re.compile(r"""(?:<(?:[\w.\-]+:)?|["\s])([\w.\-]+)(?=[\s/>"=])""")
-QUALIFIED = (names.QUALIFIER,)
+NUMBERS = (*names.VALUES, "quantity", "weight", "net_weight", "gross_weight", "postage")
 SUBSTITUTES = ("contact", "reference", "suburb")
 """Facts that stand for another one only if that is missing."""
 DOUBTS = {
@@ -62,13 +61,7 @@ class Element:
     fact: str | None
     side: str | None
     certain: bool
-    by_value: bool = False
     is_in_items: bool = False
-
-    @property
-    def value(self) -> str:
-        """Return its first value in the samples."""
-        return next(iter(self.values), "")
 
     @property
     def party(self) -> tuple[Place, str | None]:
@@ -77,21 +70,28 @@ class Element:
         return self.place[: max(named, default=-1)], self.side
 
     @property
-    def is_plain_number(self) -> bool:
-        """Return whether its name says no more than that it is a number."""
-        return {*names.read_part(self.place[-1])} == {names.NUMBER}
+    def part(self) -> str | None:
+        """Return the column of a party, without its side, that it is."""
+        return names.index_columns("party_columns").get(self.fact or "")
 
     @property
     def party_column(self) -> str | None:
         """Return the column of the sender or consignee that it is."""
-        column = names.index_columns("party_columns").get(self.fact or "")
-        return f"{self.side}_{column}" if column and self.side in SIDES else None
+        return f"{self.side}_{self.part}" if self.part and self.side in SIDES else None
 
     @property
     def column(self) -> str | None:
         """Return the column that it is, of a kind of goods if it stands in one."""
         columns = names.index_columns("item_columns" if self.is_in_items else "record_columns")
-        return None if self.side == "other" else self.party_column or columns.get(self.fact or "")
+        if self.side in ("other", "declarant"):
+            is_name = self.side == "declarant" and self.fact in ("declarant", "name", "company")
+            return "declarant" if is_name else None
+        return self.party_column or columns.get(self.fact or "")
+
+    def has_form(self, fact: str | None) -> bool:
+        """Check whether a value has the form of a fact; any text has that of a fact without one."""
+        shape = SHAPES.get(fact or "")
+        return shape is None or not self.values or any(map(shape, self.values))
 
     def read_as(self, fact: str | None, side: str | None = None) -> None:
         """Set what it is by something else than its name."""
@@ -134,17 +134,16 @@ class Samples:
                 continue
             bare = lower.removeprefix("@")
             name = lower.removesuffix(bare) + self.written.get(bare, bare)
-            counts: Counter[Place] = Counter()
             nodes = [value for value in values if isinstance(value, dict)]
             for value in values:
                 if isinstance(value, dict):
                     below = (*place, self._add_role(name, value, nodes))
-                    counts[below] += 1
+                    if below[-1] == name:
+                        self.repeats[below] = max(self.repeats[below], len(nodes))
                     self.add(value, below)
                 else:
                     at = place if name == TEXT and place else (*place, name)
                     self.values[at].append(clean_text(value) or "")
-            self.repeats |= counts
 
     def _add_role(self, name: str, node: Node, nodes: list[Node]) -> str:
         """Return the name of a party with the condition of its role, if a code or its place in a pair says which party it is.
@@ -153,18 +152,15 @@ class Samples:
         """
         if any(map(names.list_sides, (name, *node))):
             return name
-        inner = (value for values in node.values() for value in values if isinstance(value, dict))
-        keys = {*node, *(key for value in inner for key in value)}
+        keys = {*node, *(key for _, inner in list_below(node) for key in inner)}
         facts = {each.name for key in keys for each in names.read_name(key) if each.section == "party"}
         if len(facts & names.index_columns("party_columns").keys()) < 2:
             return name
         by_place = SIDES[[id(each) for each in nodes].index(id(node))] if len(nodes) == len(SIDES) else None
         for below, values in node.items():
             role = clean_text(next(iter(values), None))
-            is_role = (
-                below in names.load_words()["roles"]["names"] or names.read_name(below)[-1:] == QUALIFIED
-            )
-            is_role = is_role or {each.section for each in names.read_name(role or "")} == {"sides"}
+            said = {each.section for each in names.read_name(role or "")} == {"sides"}
+            is_role = said or names.read_name(below)[-1:] == (names.QUALIFIER,)
             if role and is_role and PLAIN_NAME.fullmatch(role):
                 found, sides = f"{name}[{below}={role}]", [each.name for each in names.read_role(role)]
                 is_told_apart = [clean_text(each.get(below, [None])[0]) for each in nodes].count(role) == 1
@@ -202,6 +198,7 @@ class _Drafter:
             Element(place, [*filter(None, values)], *self._read_meaning(place))
             for place, values in samples.values.items()
         ]
+        self._read_routes()
         self._read_stops()
         self._known: dict[tuple[Place, str | None], set[str | None]] = defaultdict(set)
         self._read_values()
@@ -211,8 +208,7 @@ class _Drafter:
         self._outside = [each for each in self._elements if not each.is_in_items]
         known = {each.fact for each in self._elements if each.is_in_items and each.values}
         for each in self._outside:
-            is_known = each.fact in known and (each.fact != "description" or not each.certain)
-            if known and each.fact in FACTS_IN_GOODS and (each.by_value or is_known):
+            if each.fact in FACTS_IN_GOODS & known and (each.fact != "description" or not each.certain):
                 each.fact = None
         self._s10 = [each for each in self._outside if any(map(parse_s10, each.values))]
         self._complete_sides()
@@ -229,7 +225,9 @@ class _Drafter:
         record, goods = [*self._record.values()], [*self._goods.values()]
         used = {id(each) for guess in (*record, *goods) for each in guess.elements}
         unused = [(_quote(clean_text(name) or "?"), "") for name in sorted(self._samples.unreadable)]
-        unused += [(self._spell(each.place), each.value) for each in self._elements if id(each) not in used]
+        unused += [
+            (self._spell(e.place), next(iter(e.values), "")) for e in self._elements if id(e) not in used
+        ]
         return Draft("".join(self._write(unused)), record, goods, unused)
 
     def _read_meaning(self, place: Place) -> names.PlaceMeaning:
@@ -245,12 +243,11 @@ class _Drafter:
             return
         groups: dict[Place, dict[str, str]] = defaultdict(dict)
         for *above, name in places:
-            word, *others = names.split_words(name) or [name]
-            word, rest = (word, " ".join(others)) if others else (word[:1], word[1:])
+            begin, *others = names.read_name(name) or [names.NAME]
             if above:
                 groups[*above,][name] = above[-1]
-            if any(each.section == "party" or each == names.NAME for each in names.read_name(rest)):
-                groups[*above, word][rest] = name
+            if any(each.section == "party" or each == names.NAME for each in others):
+                groups[*above, begin.name][str(others)] = name
         roles = names.load_words()["roles"]
         for first, second in combinations(groups, 2):
             if first[:-1] == second[:-1] and len(groups[first].keys() & groups[second]) >= WHOLE_PARTY:
@@ -261,43 +258,48 @@ class _Drafter:
 
     def _read_stops(self) -> None:
         """Read the party from which a parcel is fetched as the sender, in what the sender lacks, and that of its delivery as the consignee."""
-        columns = names.index_columns("party_columns")
         for stop, side in names.STOPS.items():
-            known = {columns.get(each.fact or "") for each in self._elements if each.side == side}
+            known = {each.part for each in self._elements if each.side == side}
             for each in (each for each in self._elements if each.side == stop):
-                is_lacking = each.fact in (None, *columns) and columns.get(each.fact or "") not in known
+                is_lacking = (each.fact is None or each.part) and each.part not in known
                 each.read_as(each.fact, side if is_lacking else "other")
 
+    def _read_routes(self) -> None:
+        """Read the country of a place such as the destination as that of the route, if its party stands elsewhere."""
+        parts = [each for each in self._elements if each.part]
+        for each in (each for each in parts if each.fact == "country" and each.side in SIDES):
+            around = [other for other in parts if other is not each and other.party == each.party]
+            sides = [names.STOPS.get(other.side or "", other.side) for other in parts if other is not each]
+            if each.side in sides and not around and names.is_place(each.place, each.side):
+                each.read_as("departure_country" if each.side == "sender" else "destination_country")
+
     def _read_values(self) -> None:
-        """Read elements that no name explains by the form of their values, if they may be of a party, or of a group of goods."""
-        columns = names.index_columns("party_columns")
+        """Read elements by the form of their values, if no name explains them, or the values have not the form of what it says."""
         streets = {each.place[:-1] for each in self._elements if each.fact == "address"}
         for each in self._elements:
-            if each.fact == "address" and each.values and all(map(FLAG.fullmatch, each.values)):
-                each.fact = "ignored"
-            elif each.side and each.place[:-1] in streets and each.is_plain_number:
+            is_number = {*names.read_part(each.place[-1])} == {names.NUMBER}
+            if is_number and each.side and each.place[:-1] in streets:
                 each.read_as("house_number", each.side)
-            self._known[each.party] |= {each.fact, columns.get(each.fact or "")}
+            if not each.has_form(each.fact):
+                facts = SHAPES.keys() & {meaning.name for meaning in names.read_part(each.place[-1])}
+                each.read_as(next(filter(each.has_form, sorted(facts)), None), each.side)
+            self._known[each.party] |= {each.fact, each.part}
         for fact, has_form in FORMS:
             for each in self._elements:
                 if each.values and all(map(has_form, each.values)) and self._may_be(fact, each):
                     self._known[each.party].add(fact)
-                    each.by_value = True
                     each.read_as(fact, each.side)
 
     def _may_be(self, fact: str, element: Element) -> bool:
         """Check whether an element may be a fact that its name does not say, and that is not known of its party or group."""
-        group, known = element.place[:-1], self._known[element.party]
-        is_role = group and f"[{element.place[-1].lower()}=" in group[-1]
+        known = self._known[element.party]
         is_named = element.fact not in (None, "ignored" if fact == "nature" else None)
-        if is_role or is_named or fact in known:
+        if is_named or fact in known or not element.has_form(fact):
             return False
         if fact in names.load_words()["party_columns"]:
             return element.side in SIDES
-        has_party = any(place == group and side for place, side in self._known)
-        if element.side is not None or (fact in FACTS_IN_GOODS and has_party):
-            return False
-        return fact != "description" or "hs_code" in known or self._samples.repeats[group] > 1
+        is_listed = self._samples.repeats[element.place[:-1]] > 1
+        return element.side is None and (fact != "description" or "hs_code" in known or is_listed)
 
     def _complete_goods(self) -> None:
         """Read a name as the description that the goods lack, and the only number that no name explains as the only amount."""
@@ -307,60 +309,67 @@ class _Drafter:
         if "description" not in columns and named:
             named[0].read_as("description")
         lacking = [column for column in AMOUNTS if column not in columns]
-        unknown = [each for each in inside if each.fact is None and each.values]
-        numbers = [each for each in unknown if all(map(is_number, each.values))]
+        numbers = [e for e in inside if e.fact is None and e.values and all(map(is_number, e.values))]
         if len(lacking) == len(numbers) == 1:
             numbers[0].read_as(names.load_words()["item_columns"][lacking[0]][0])
 
     def _complete_sides(self) -> None:
-        """Read facts of a party that is not named as those of the party that lacks them."""
-        columns = names.index_columns("party_columns")
-        named = {each.party_column or "" for each in self._elements}
-        nameless = [each for each in self._outside if each.side is None and each.fact in columns]
-        whole = len({columns[each.fact or ""] for each in nameless}) >= WHOLE_PARTY
-        for each in nameless:
-            column = columns[each.fact or ""]
-            sides = (side for side in SIDES[::-1] if whole or any(name.startswith(side) for name in named))
-            side = next((side for side in sides if f"{side}_{column}" not in named), None)
-            if side is not None:
-                each.read_as(each.fact, side)
+        """Read a party that is not named as the one that is missing, and single facts as those of the party that lacks them."""
+        parties: dict[Place, list[Element]] = defaultdict(list)
+        for each in self._outside:
+            if each.side is None and each.part:
+                parties[self._find_party(each)].append(each)
+        for members in parties.values():
+            known = {s: {e.part for e in self._elements if e.side == s and e.part} for s in SIDES[::-1]}
+            wanted = {each.part for each in members}
+            sides = [side for side in known if known[side]]
+            if len(wanted) >= WHOLE_PARTY:
+                sides = [min(known, key=lambda side: len(wanted & known[side]))]
+            for each in members:
+                side = next((side for side in sides if each.part not in known[side]), None)
+                if side is not None:
+                    each.read_as(each.fact, side)
+
+    def _find_party(self, element: Element) -> Place:
+        """Find the widest group around an element without goods and named parties, else its level and the unknown word that begins its name."""
+        others = [each.place for each in self._elements if each.side or each.is_in_items]
+        for end in range(1, len(element.place)):
+            if all(place[:end] != element.place[:end] for place in others):
+                return element.place[:end]
+        first = names.read_name(element.place[-1])[0]
+        return (*element.place[:-1], first.name if first.section == names.UNKNOWN else "")
 
     def _find_items(self) -> Place | None:
         """Find the group of one kind of goods: nearly the most facts of goods, no party, not all elements, the deepest."""
         columns = names.index_columns("item_columns")
         facts: dict[Place, set[str]] = defaultdict(set)
-        held: Counter[Place] = Counter()
         parties: set[Place] = set()
         for each in self._elements:
             above = [each.place[:length] for length in range(1, len(each.place))]
-            held.update(above)
             if each.party_column:
                 parties.update(above, [each.place])
             elif each.fact in columns and each.fact not in ("currency", "weight_unit", "country"):
                 for place in above:
                     facts[place].add(columns[each.fact])
-        parties |= {place for place, count in held.items() if count == len(self._elements)}
-        groups = {
-            at: len(facts[at]) for at in facts if at not in parties and self._is_of_goods(at, facts[at])
-        }
-        most = max(groups.values(), default=0)
-        nearly = [place for place, count in groups.items() if count >= max(most - 2, min(most, MANY_GOODS))]
-        return max(nearly, key=lambda place: (bool(facts[place] & CUSTOMS_FACTS), len(place)), default=None)
+        parties |= {at for at in facts if all(each.place[: len(at)] == at for each in self._elements)}
+        counts = {at: len(own) for at, own in facts.items() if at not in parties and self._has_goods(at, own)}
+        most = max(counts.values(), default=0)
+        best = [at for at, count in counts.items() if count >= max(most - 2, min(most, MANY_GOODS))]
+        ranks = [(bool(facts[at] & CUSTOMS_FACTS), self._samples.repeats[at] > 1, len(at), at) for at in best]
+        return max(ranks)[-1] if ranks else None
 
-    def _is_of_goods(self, place: Place, known: set[str]) -> bool:
+    def _has_goods(self, place: Place, known: set[str]) -> bool:
         """Check whether a group with some facts is one of goods: not a parcel with its description, or one of another name that stands alone."""
         if len(known) < ENOUGH_GOODS or not known & {"description", "hs_code"}:
             return False
-        is_parcel = not set(names.split_words(place[-1])).isdisjoint(names.load_words()["roles"]["parcels"])
         is_listed = self._samples.repeats[place] > 1 or names.GOODS in names.read_part(place[-1])
-        return bool(known & {*CUSTOMS_FACTS, "quantity"}) or (is_listed and not is_parcel)
+        return bool(known & {*CUSTOMS_FACTS, "quantity"}) or (is_listed and not names.is_parcel(place[-1]))
 
     def _find_each(self) -> Place:
         """Find the place of one declaration: the deepest that holds both parties, the goods and the identifier."""
         parties = [each for each in self._elements if each.party_column]
         consignees = [each.place[:-1] for each in parties if each.side == "consignee"]
-        repeats = self._samples.repeats.items()
-        repeated = [place for place, count in repeats if count > 1 and place != self._items]
+        repeated = [at for at, count in self._samples.repeats.items() if count > 1 and at != self._items]
         goods = [self._items] if self._items else []
         holders = [*consignees, *goods] or [each.place[:-1] for each in self._elements if each.column]
         within = [place for place in repeated if all(each[: len(place)] == place for each in holders)]
@@ -373,17 +382,14 @@ class _Drafter:
         return tuple(parts[0] for parts in levels)
 
     def _guess_columns(self) -> None:
-        """Guess the elements of each column: the one that ranks first, and further parts of the same.
-
-        An identifier of the form S10 is the consignment's, whatever its element is called.
-        """
+        """Guess the elements of each column: the one that ranks first, and further parts of the same; an S10 is the consignment's."""
         if all(each.column != "consignment_id" for each in self._s10):
             for each in self._s10[:1]:
                 each.read_as("identifier")
         found: dict[tuple[bool, str], list[Element]] = defaultdict(list)
         for each in self._elements:
             column, is_short = each.column, len(self._spell(each.place)) <= MAX_PATH
-            if column and is_short and (fits(column, each.value) or self._is_postal_identifier(each)):
+            if column and is_short and (each.has_form(each.fact) or each in self._s10):
                 found[each.is_in_items, column].append(each)
         valued = found.get((True, "value"), [])
         amounts = [each for each in valued if "amount" in each.place[-1].lower()]
@@ -391,16 +397,14 @@ class _Drafter:
             # Of two values of goods, the one that is called an amount is their number.
             found[True, "quantity"] = amounts
             valued.remove(amounts[0])
+            amounts[0].read_as("quantity")
         for (is_in_items, column), elements in found.items():
             best = max(elements, key=self._rank)
             parts = [each for each in elements if each is best or _is_joined(column, best, each)]
             others = [each for each in elements if each not in parts]
-            value = next((each.value for each in parts if each.values), "")
+            value = next((value for each in parts for value in each.values), "")
             guesses = self._goods if is_in_items else self._record
             guesses[column] = Guess(column, parts, value, self._find_doubt(column, parts, others))
-
-    def _is_postal_identifier(self, element: Element) -> bool:
-        return element in self._s10 and element.column == "consignment_id"
 
     def _is_read_from_message(self, column: str, element: Element) -> bool:
         """Check whether reading would take what stands deeper under the same name for another identifier."""
@@ -408,15 +412,15 @@ class _Drafter:
         return is_alone and any(element.place[0] in place[1:] for place in self._samples.values)
 
     def _rank(self, element: Element) -> tuple[float, ...]:
-        """Rank an element: one that is seldom empty, in the declaration, by its own name, with more of its party, and near the top."""
+        """Rank an element: one in the declaration, that is not empty or zero, by its own name, with more of its party, and near the top."""
         around = [each for each in self._elements if each.place[:-1] == element.place[:-1]]
-        is_number = element.fact == "identifier" and element.is_plain_number
         return (
-            self._is_postal_identifier(element),
-            len(element.values) / len(self._samples.values[element.place]),
+            element in self._s10,
+            element.fact != "date" or element.certain,
             element.place[: len(self._each)] == self._each,
-            not is_number or element.place[:-1] == self._each,
-            element.fact not in SUBSTITUTES,
+            any(value.strip("0.,") for value in element.values),
+            element.fact not in SUBSTITUTES and (element.side, element.fact) != ("declarant", "declarant"),
+            element.fact != "quantity" or names.is_parcel(element.place[-1]) != element.is_in_items,
             element.certain,
             element.fact != "gross_weight" or not element.is_in_items,
             element.fact in ("gross_weight", "total_value", "net_weight"),
@@ -427,9 +431,7 @@ class _Drafter:
     def _find_doubt(self, column: str, parts: list[Element], others: list[Element]) -> str:
         """Find why a guess is not sure; empty if it is."""
         first, values = parts[0], {value for each in parts for value in each.values}
-        if first.column != column:
-            return "or is it the value?"
-        if self._is_postal_identifier(first):
+        if first in self._s10:
             return ""
         if self._is_read_from_message(column, first):
             return "right only if a message has one declaration"
@@ -453,10 +455,10 @@ class _Drafter:
         named = {unit for guess in weights for each in guess.elements for unit in _read_units(each.place)}
         value = self._goods.get("value")
         lines: list[str] = []
-        if len(named) == 1 or named == {"lb", "oz"}:
-            lines.append(f"weight = {_quote('+'.join(sorted(named)))}\n")
-        elif weights:
-            lines.append("# unsure: weight: kg, g, lb or oz?\n")
+        if weights:
+            is_known = len(named) == 1 or named == {"lb", "oz"}
+            unit = f"weight = {_quote('+'.join(sorted(named)))}\n"
+            lines.append(unit if is_known else "# unsure: weight: kg, g, lb or oz?\n")
         if value and value.elements[0].fact == "unit_value":
             lines.append('value = "per unit"\n')
         elif value and "quantity" in self._goods:
@@ -492,10 +494,8 @@ class _Drafter:
 
     def _spell(self, place: Place, base: Place = ()) -> str:
         """Write a place as a path, relative to another one if it stands within it."""
-        if place == base:
-            return "."
         inside = place[: len(base)] == base
-        path = "/".join(place[len(base) :] if inside else place)
+        path = "/".join(place[len(base) :] if inside else place) or "."
         return path if inside else f"/{path}"
 
 
@@ -515,45 +515,37 @@ def _read_units(place: Place) -> Iterator[str]:
 
 
 SHAPES: dict[str, Callable[[str], Any]] = {
-    "country": find_country,
+    **dict.fromkeys(("country", "origin_country", "departure_country", "destination_country"), find_country),
     "hs_code": HS_CODE.fullmatch,
+    "address": lambda text: not FLAG.fullmatch(text),
     "email": lambda text: "@" in text,
-    "phone": PHONE.fullmatch,
+    "phone": re.compile(r"[+(]?\d[\d\s()./+-]{4,24}").fullmatch,
     "currency": lambda text: text.upper() in CURRENCIES,
     "weight_unit": get_unit_factor,
-    "issued_at": parse_time,
-    "consignment_id": lambda text: " " not in text and any(map(str.isdigit, text)),
+    "date": parse_time,
+    **dict.fromkeys(("identifier", "reference"), re.compile(r"(?=.*\d)\S{2,}").fullmatch),
     **dict.fromkeys(NUMBERS, is_number),
 }
-"""Form of the values of a column, by its whole name or its end."""
-
-
-def _is_country_code(text: str) -> bool:
-    return len(text) == 2 and text.isupper() and not get_unit_factor(text) and find_country(text) is not None
+"""Form of the values of a fact."""
 
 
 FORMS: list[tuple[str, Callable[[str], Any]]] = [
     ("email", re.compile(r"\S+@\S+").fullmatch),
-    ("country", _is_country_code),
+    ("country", re.compile(r"[A-Z]{2}").fullmatch),
     ("phone", re.compile(r"[+(]?(?:\d[\s()./+-]*){9,15}").fullmatch),
     ("postcode", re.compile(r"(?=.*\d)[A-Z\d][A-Z\d -]{2,9}").fullmatch),
     ("address", re.compile(r"(?=.*\d).*[^\W\d]{2}.*").fullmatch),
     ("name", is_of_words),
     ("city", is_of_words),
+    ("weight_unit", get_unit_factor),
     ("currency", CURRENCIES.__contains__),
     ("date", re.compile(r"\d{4}-\d\d-\d\d(?:[T ].*)?").fullmatch),
     ("nature", lambda text: is_of_words(text) and text.lower() in load_codes("post/default_codes", "nature")),
     ("hs_code", lambda text: HS_CODE.fullmatch(text) and len(text) > 5 and has_heading(text)),
-    ("origin_country", _is_country_code),
+    ("origin_country", re.compile(r"[A-Z]{2}").fullmatch),
     ("description", is_of_words),
 ]
 """Form of the values of a fact whose name nobody knows, the plainest first; those of parties, of a declaration and of goods."""
-
-
-def fits(column: str, value: str) -> bool:
-    """Check if a value has the form of its column; an empty one may have any."""
-    shape = SHAPES.get(column) or SHAPES.get(column.rpartition("_")[2])
-    return not value or shape is None or bool(shape(value))
 
 
 def _quote(text: str) -> str:

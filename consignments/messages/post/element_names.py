@@ -14,8 +14,8 @@ MAX_WORDS_OF_PHRASE = 4
 MIN_LETTERS_INSIDE = 3
 """Shorter words are known only if they stand alone: `to` is not read in `total`."""
 MAX_NAME_LENGTH = 60
-MIN_LETTERS_AT_END, MIN_LETTERS_BEFORE = 4, 2
-"""A known word has at least so many if others stand before it without a break, and these have so many: `paino` in `kokonaispaino`."""
+MIN_LETTERS_AT_END = 4
+"""A known word has at least so many if others stand before it without a break: `paino` in `kokonaispaino`."""
 UNKNOWN = "unknown"
 
 
@@ -26,11 +26,15 @@ class Meaning(NamedTuple):
     name: str
 
 
-STOPS = {"pickup": "sender", "delivery": "consignee"}
-"""The party that stands where a parcel is fetched or brought if no other name says who it is."""
+STOPS = {"importer": "consignee", "pickup": "sender", "delivery": "consignee"}
+"""The party that imports, or stands where a parcel is fetched or brought, if no other name says who it is."""
 NO_STOPS = {"pickup": Meaning("sides", "other"), "delivery": Meaning(UNKNOWN, "delivery")}
 """What these words mean where they say no party, as next to other words in `deliveryRoute`."""
-GOODS, NAME, NUMBER = (Meaning("weak", name) for name in ("goods", "names", "numbers"))
+IDENTIFIERS = {None: "identifier", "sender": "account", "declarant": "declarant"}
+"""What a plain number is, by the party that has it."""
+GOODS, NAME, NUMBER, WHOLE = (Meaning("weak", name) for name in ("goods", "names", "numbers", "wholes"))
+ALONE = {"net": "net_weight", "gross": "gross_weight", "total": "total_value"}
+"""What an amount means if nothing else is said."""
 VALUES = ("value", "unit_value", "total_value")
 PICKUP, QUALIFIER = Meaning("sides", "pickup"), Meaning("weak", "qualifiers")
 """A word such as type or flag: the value says of which kind something is."""
@@ -75,38 +79,25 @@ def split_words(name: str) -> list[str]:
 
 def _read_phrases(words: Sequence[str]) -> Iterator[Meaning]:
     known = _index_words()
-    at = 0
-    while at < len(words):
-        for count in range(min(MAX_WORDS_OF_PHRASE, len(words) - at), 0, -1):
-            phrase = "".join(words[at : at + count])
-            meaning = known.get(phrase) or known.get(phrase.removesuffix("s"))
-            if meaning:
-                yield meaning
-                break
-        else:
-            count = 1
-            yield from _split_joined(words[at])
-        at += count
+    while words:
+        counts = range(min(MAX_WORDS_OF_PHRASE, len(words)), 0, -1)
+        phrases = ((count, "".join(words[:count])) for count in counts)
+        found = ((count, known.get(each) or known.get(each.removesuffix("s"))) for count, each in phrases)
+        count, meaning = next((each for each in found if each[1]), (1, None))
+        yield from [meaning] if meaning else _split_joined(words[0])
+        words = words[count:]
 
 
+@lru_cache(maxsize=4096)
 def _split_joined(text: str) -> list[Meaning]:
     """Read a word that is made of several known ones, or that ends in one."""
-    known = _index_words()
-    best: dict[int, list[Meaning]] = {0: []}
-    for end in range(MIN_LETTERS_INSIDE, len(text) + 1):
-        splits = [
-            [*before, known[text[begin:end]]]
-            for begin, before in best.items()
-            if end - begin >= MIN_LETTERS_INSIDE and text[begin:end] in known
-        ]
-        if splits:
-            best[end] = min(splits, key=len)
-    if len(text) in best:
-        return best[len(text)]
-    ends = (at for at in range(MIN_LETTERS_BEFORE, len(text) - MIN_LETTERS_AT_END + 1) if text[at:] in known)
-    at = next(ends, len(text))
-    ending = [known[text[at:]]] if at < len(text) else []
-    return [Meaning(UNKNOWN, text[:at]), *ending]
+    for at in range(1, len(text) - MIN_LETTERS_INSIDE + 1):
+        last, is_long = _index_words().get(text[at:]), at <= len(text) - MIN_LETTERS_AT_END
+        before = _split_joined(text[:at]) if last else []
+        if last and (is_long or UNKNOWN not in {each.section for each in before}):
+            return [*before, last]
+    known = _index_words().get(text) if len(text) >= MIN_LETTERS_INSIDE else None
+    return [known or Meaning(UNKNOWN, text)]
 
 
 class PlaceMeaning(NamedTuple):
@@ -127,9 +118,10 @@ def read_place(place: tuple[str, ...]) -> PlaceMeaning:
     if sides and STOPS.get(sides[-1], side) != side and side not in STOPS:
         side = "other"
     weak = {each.name for each in own if each.section == "weak"}
-    goods = any(GOODS in meanings for meanings in names)
+    goods = any(GOODS in meanings and WHOLE not in meanings for meanings in names)
     is_apart = above[-1:] == (GOODS,) or list_sides(place[-1])
-    fact, inherited = _find_fact(own), None if is_apart else _find_fact(above)
+    fact, holder = _find_fact(own), _find_fact(above)
+    inherited = None if is_apart else holder
     if inherited == "reference" and split_words(place[-1]) != ["value"]:
         inherited = None  # an order has names and prices, too
     is_inherited = inherited in load_words()["facts"]["inherited"]
@@ -138,11 +130,13 @@ def read_place(place: tuple[str, ...]) -> PlaceMeaning:
     charged = [not set(split_words(part)).isdisjoint(charges) for part in place[-2:]]
     if fact == "date":
         is_plain = all(each.name == "date" or each.section == "weak" for each in own)
-        certain = is_plain and _find_fact(above) is None and not any(charged)
+        certain = is_plain and holder is None and not any(charged)
     if fact in VALUES and (not is_inherited or inherited in VALUES):
         fact = "ignored" if charged[-1] or (fact == "value" and any(charged)) else fact
-    if goods and (fact, side) == ("country", "sender"):
+    if goods and (fact, side) == ("country", "sender") and is_place(place, side):
         return PlaceMeaning("origin_country", None, certain)
+    if inherited in load_words()["facts"]["specific"] and fact in ("country", "reference"):
+        fact = inherited
     if fact is not None and fact != "value":
         return PlaceMeaning(fact, side, certain)
     if "names" in weak and (not is_inherited or inherited == "address"):
@@ -153,15 +147,31 @@ def read_place(place: tuple[str, ...]) -> PlaceMeaning:
         is_code = inherited == "address" and split_words(place[-1]) == ["code"]
         return PlaceMeaning("postcode" if is_code else inherited, side, not is_code)
     if fact is None and own and {each.section for each in own} <= {"sides", "weak"}:
-        is_code = not weak.isdisjoint(("identifiers", "numbers"))
+        is_code = not weak.isdisjoint(("identifiers", "numbers", *(["codes"] if side else [])))
         if own[-1].section == "sides" and own[-1].name not in STOPS and (goods or not is_code):
-            return PlaceMeaning("origin_country" if goods and side == "sender" else "name", side, False)
+            country = "origin_country" if goods and side == "sender" else "country"
+            return PlaceMeaning(country if is_place(place, own[-1].name) else "name", side, False)
         if is_code:
-            other = {None: "identifier", "sender": "account"}.get(side, "ignored")
-            return PlaceMeaning("quantity" if goods else other, side, False)
+            is_other = side is None and holder in ("tax", "ignored")
+            other = None if is_other else IDENTIFIERS.get(side, "ignored")
+            counted = "quantity" if {GOODS, NUMBER} <= {*own} else None
+            return PlaceMeaning(counted if goods else other, side, False)
         if "goods" in weak:
             return PlaceMeaning("description", side, False)
+    if fact is None and len(own) == 1 and own[0].section == "amounts":
+        return PlaceMeaning(ALONE.get(own[0].name), side, False)
     return PlaceMeaning(fact, side, certain)
+
+
+def is_parcel(part: str) -> bool:
+    """Check whether the name of one element says that it is about parcels, and not about goods in them."""
+    return not set(split_words(part)).isdisjoint(load_words()["roles"]["parcels"])
+
+
+def is_place(place: Sequence[str], side: str | None) -> bool:
+    """Check whether a name that says a side may be that of a country alone, as of an origin, and not of a party."""
+    places = {*load_words()["roles"]["places"]}
+    return any(side in list_sides(part) and places & {*split_words(part)} for part in place)
 
 
 def read_part(part: str) -> tuple[Meaning, ...]:
@@ -198,12 +208,8 @@ def _find_fact(meanings: Sequence[Meaning]) -> str | None:
     if not facts:
         return "ignored" if QUALIFIER in meanings and sections == {"weak"} else None
     *before, last = facts
-    is_of_party = last in index_columns("party_columns")
-    is_qualifier = meanings[-1] == QUALIFIER or (QUALIFIER in meanings and (is_of_party or last == "postage"))
-    if "ignored" in facts or is_qualifier:
+    if "ignored" in facts or QUALIFIER in meanings:
         return "ignored"
-    if last == "unit" and "per" in amounts and before:
-        return "unit_value" if before[-1] == "value" else before[-1]
     for each in load_words()["facts"]["compounds"]:
         compound, _, fact = each.partition("=")
         *others, end = compound.split("+")

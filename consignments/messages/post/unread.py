@@ -49,7 +49,7 @@ class Leaf(NamedTuple):
         if self.place[-1].isdecimal():  # the elements of an EDIFACT segment have no names
             return False
         fact, side, _ = read_place(self.place[-MAX_LEVELS:])
-        side = {"pickup": "other", "delivery": None}.get(side or "", side)  # such a place is no party
+        side = {"sender": side, "consignee": side, "delivery": None, None: None}.get(side, "other")
         if side == "other" or fact in GOODS_FACTS:
             return side != "other"
         party = index_columns("party_columns").get(fact or "")
