@@ -138,7 +138,7 @@ def score_world(world: World, target: Target) -> pd.DataFrame:
     weight, scores, every = np.zeros(len(frame)), dict[str, Floats](), np.ones(len(frame), dtype=bool)
     parts = SplitFeatures(final, compute_fit_rows(source, FeatureParameters(config.features), every))
     for place, (start, inside) in enumerate(windows):
-        weight[inside] = parts.estimate_result_weights(inside, 1, every.astype(float))[inside]
+        weight[inside] = parts.weigh_results(np.flatnonzero(inside), np.ones(int(inside.sum())))
         for lag in (0, LAG_DAYS) if place < WINDOWS - 1 else (0,):
             observed = given.observe(start - timedelta(days=lag))
             data = build_data_set(observed, target, config, held_out="nothing")

@@ -87,7 +87,7 @@ def measure(world: World) -> Level:
     recipe = Recipe(TableFeatures.from_tables(given.tables, config.features, as_of), config)
     evaluated = fit_evaluation(recipe, data.evaluation, data.keep)
     fits, served = fit_at_dates(data, recipe, evaluated)
-    unseen = collect_unseen(fits, SplitFeatures(data.final, evaluated.matrix), config.model.seed)
+    unseen = collect_unseen(fits, SplitFeatures(data.final, evaluated.matrix))
     final = calibrate_final(served, unseen)
     # Later outcomes are history of the evaluated days from the time they were visible, as in the service.
     judged = given.select_from(as_of)

@@ -3,11 +3,13 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from features.spec import Spec
-from models.arrays import Floats, Rows
+from models.arrays import Floats, Ints, Rows
 from models.fitting.linear import LogisticRegression
 from models.rules import Rules
 
@@ -41,11 +43,14 @@ class BestFeature:
     @classmethod
     def fit(cls, X: Rows, y: Floats, weight: Floats, spec: Spec) -> "BestFeature":
         """Select the feature by average precision. Of equal ones, select the first in the row, ascending before descending."""
-        reached = [
-            (compute_average_precision(_to_rank_values(X[:, column], sign), y, weight), -column, sign)
-            for column in range(X.shape[1])
-            for sign in (1.0, -1.0)
-        ]
+        reached = []
+        for column in range(X.shape[1]):
+            values, group = np.unique(X[:, column], return_inverse=True)
+            found, opened = _sum_groups(group, y, weight)
+            lowest, present = np.arange(len(values)), np.count_nonzero(~np.isnan(values))
+            highest = np.append(lowest[:present][::-1], lowest[present:])
+            for sign, first in ((1.0, highest), (-1.0, lowest)):
+                reached.append((_compute_group_precision(found[first], opened[first]), -column, sign))
         _, column, sign = max(reached)
         return cls(spec.names[-column], -column, sign)
 
@@ -56,11 +61,20 @@ class BestFeature:
 
 def compute_average_precision(score: Floats, y: Floats, weight: Floats) -> float:
     """Compute the weighted average precision. Rows with equal scores count together."""
-    order = np.argsort(-score, kind="stable")
-    ends = np.append(np.flatnonzero(np.diff(score[order])), len(order) - 1)
-    found, opened = np.cumsum((weight * y)[order])[ends], np.cumsum(weight[order])[ends]
-    precision = np.divide(found, opened, out=np.zeros(len(ends)), where=opened > 0)
-    return float(np.sum(np.diff(found, prepend=0.0) * precision) / found[-1])
+    _, group = np.unique(-score, return_inverse=True)
+    return _compute_group_precision(*_sum_groups(group, y, weight))
+
+
+def _sum_groups(group: Ints, y: Floats, weight: Floats) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Sum the weights of positives, and all weights, of each group of rows."""
+    return np.bincount(group, weights=weight * y), np.bincount(group, weights=weight)
+
+
+def _compute_group_precision(found: NDArray[Any], opened: NDArray[Any]) -> float:
+    """Compute the average precision of groups in the order in which they are opened."""
+    so_far, whole = np.cumsum(found), np.cumsum(opened)
+    precision = np.divide(so_far, whole, out=np.zeros(len(whole)), where=whole > 0)
+    return float(np.sum(found * precision) / so_far[-1])
 
 
 def _to_rank_values(values: Rows, sign: float) -> Floats:

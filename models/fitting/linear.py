@@ -36,11 +36,9 @@ class LogisticRegression:
 
         logs = apply_signed_log(X)
         scaler, regression = StandardScaler(), Linear(C=LOGISTIC_C, max_iter=LOGISTIC_MAX_ITERATIONS)
+        median = _compute_medians(logs)
         # Both limits and filters hold for the whole process.
         with _FITTING, threadpool_limits(1), warnings.catch_warnings():
-            # A column without any value has no median: 0 takes its place.
-            warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
-            median = np.nan_to_num(np.nanmedian(logs, axis=0))
             # A solution near the optimum is sufficient.
             warnings.simplefilter("ignore", ConvergenceWarning)
             scaled = scaler.fit_transform(np.where(np.isnan(logs), median, logs))
@@ -56,6 +54,13 @@ class LogisticRegression:
             scaled = self.scaler.transform(np.where(np.isnan(logs), self.median, logs))
             scores[block] = self.regression.decision_function(scaled)
         return scores
+
+
+def _compute_medians(logs: Rows) -> Rows:
+    """Compute the median of the values of each column, 0 if it has none."""
+    ordered, given = np.sort(logs, axis=0), np.count_nonzero(~np.isnan(logs), axis=0)
+    middle = np.stack([np.maximum(given - 1, 0) // 2, np.minimum(given // 2, len(logs) - 1)])
+    return np.asarray(np.nan_to_num(np.take_along_axis(ordered, middle, axis=0).mean(axis=0)))
 
 
 def apply_signed_log(X: NDArray[Any]) -> NDArray[Any]:

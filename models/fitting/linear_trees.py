@@ -47,38 +47,36 @@ def build_step_functions(linear: LogisticRegression, X: Rows) -> list[StepFuncti
     slope, start = fitted.coef_[0] / scaler.scale_, float(fitted.intercept_[0])
     found: list[StepFunction] = []
     for feature in np.flatnonzero(slope):
-        values = X[:, feature].astype(np.float64)
-        values = np.where(np.isinf(values), np.nan, values)
-        median = linear.median[feature]
-        logs = np.where(np.isnan(values), median, apply_signed_log(values))
+        column, median = X[:, feature], float(linear.median[feature])
+        values, rows = np.unique(column[np.isfinite(column)], return_counts=True)
+        # Missing values come last.
+        rows = np.append(rows, len(column) - rows.sum())
+        logs = np.append(apply_signed_log(values.astype(np.float64)), median)
         line = slope[feature] * (logs - scaler.mean_[feature])
-        if np.std(line) >= MIN_SPREAD_LOG_ODDS:
+        spread = np.sqrt(np.average((line - np.average(line, weights=rows)) ** 2, weights=rows))
+        if spread >= MIN_SPREAD_LOG_ODDS:
             line = line if found else line + start  # the first step function includes the intercept
-            found.append(_fit_step_function(int(feature), values, line, float(median)))
+            found.append(_fit_step_function(int(feature), values, line, rows, median))
     return found
 
 
-def _fit_step_function(feature: int, values: Floats, line: Floats, median: float) -> StepFunction:
-    """Split the values of one feature into steps: one per value if there are few values, else by ranks."""
-    present = ~np.isnan(values)
-    distinct = np.unique(values[present]).astype(np.float32)
-    if len(distinct) > MAX_STEPS:
+def _fit_step_function(feature: int, values: Rows, line: Floats, rows: Ints, median: float) -> StepFunction:
+    """Split the distinct values of one feature into steps: one per value if there are few, else by ranks."""
+    cut = np.arange(len(values) - 1)
+    if len(values) > MAX_STEPS:
         ranks = np.linspace(0, 1, MAX_STEPS + 1)[1:-1]
         # Half of the cuts by rows, half by distinct values, so that rare high counts have separate steps.
-        by_row = np.quantile(values[present], ranks[::2], method="lower")
-        by_value = np.quantile(distinct, ranks[1::2], method="lower")
-        lower = np.unique(np.concatenate([by_row, by_value]).astype(np.float32))
-        lower = lower[lower < distinct[-1]]
-    else:
-        lower = distinct[:-1]
-    above = distinct[np.searchsorted(distinct, lower) + 1]
-    threshold = (lower.astype(np.float64) + above.astype(np.float64)) / 2
-    step = np.searchsorted(threshold, values)
+        so_far = np.cumsum(rows[:-1])
+        by_row = np.searchsorted(so_far, np.floor((so_far[-1] - 1) * ranks[::2]), side="right")
+        by_value = np.floor((len(values) - 1) * ranks[1::2]).astype(np.int64)
+        cut = np.intersect1d(cut, np.concatenate([by_row, by_value]))
+    lower, above = values[cut].astype(np.float64), values[cut + 1].astype(np.float64)
+    threshold = (lower + above) / 2
     missing = int(np.searchsorted(apply_signed_log(threshold), median))
-    step[~present] = missing
-    rows = np.bincount(step, minlength=len(threshold) + 1)
-    total = np.bincount(step, weights=line, minlength=len(threshold) + 1)
-    return StepFunction(feature, threshold, total / np.maximum(rows, 1), rows, missing)
+    step = np.append(np.searchsorted(threshold, values), missing)
+    counted = np.bincount(step, weights=rows, minlength=len(threshold) + 1).astype(np.int64)
+    total = np.bincount(step, weights=line * rows, minlength=len(threshold) + 1)
+    return StepFunction(feature, threshold, total / np.maximum(counted, 1), counted, missing)
 
 
 def _build_tree(stair: StepFunction, share: float) -> Tree:

@@ -206,19 +206,14 @@ def score_baselines(fit: Fit, rows: Ints, seed: int) -> dict[str, Floats]:
     return {baseline.name: baseline.compute_scores(X, ids) for baseline in fitted}
 
 
-def collect_unseen(fits: Sequence[OriginFit], parts: SplitFeatures, seed: int) -> list[UnseenScores]:
+def collect_unseen(fits: Sequence[OriginFit], parts: SplitFeatures) -> list[UnseenScores]:
     """Collect the scores of each fit on its own window, the earliest first."""
-    even = parts.data.observed.kept.even
-    return [
-        UnseenScores(fit.tested, fit.raw[0], _weigh_window(parts, fit.tested, seed), even[fit.tested])
-        for fit in fits[::-1]
-    ]
+    return [_weigh_unseen(parts, fit.tested, fit.raw[0]) for fit in fits[::-1]]
 
 
-def _weigh_window(parts: SplitFeatures, rows: Ints, seed: int) -> Floats:
-    inside = np.isin(parts.rows, rows, assume_unique=True)
-    arrived = parts.data.observed.kept.stands_for[parts.rows]
-    return parts.estimate_result_weights(inside, seed, arrived)[inside]
+def _weigh_unseen(parts: SplitFeatures, rows: Ints, raw: Floats) -> UnseenScores:
+    kept = parts.data.observed.kept
+    return UnseenScores(rows, raw, parts.weigh_results(rows, kept.stands_for[rows]), kept.even[rows])
 
 
 def calibrate_origins(
@@ -233,10 +228,7 @@ def calibrate_origins(
         received = get_time_column_us(parts.frame, "received_at")
         for earlier in fits[:place:-1]:
             mine = (received < to_us(settled))[earlier.tested] & (fit.data.part[earlier.tested] == TRAIN)
-            rows = earlier.tested[mine]
-            weight = _weigh_window(parts, rows, config.model.seed)
-            even = parts.data.observed.kept.even[rows]
-            unseen.append(UnseenScores(rows, earlier.raw[0][mine], weight, even))
+            unseen.append(_weigh_unseen(parts, earlier.tested[mine], earlier.raw[0][mine]))
         model = _calibrate_then(fit, [each for each in unseen if len(each.rows)])
         if model is None and place == 0:
             model = _calibrate_then(fit, [validation])
@@ -267,16 +259,16 @@ def evaluate_deployed(
         rows, true = fit.tested, pd.array([pd.NA] * len(fit.tested), "boolean")
         if true_labels is not None:
             true = pd.arrays.BooleanArray(true_labels.positive[rows], ~true_labels.known[rows])
-        at, arrived = parts.matrix.locate(rows), parts.data.observed.kept.stands_for[rows]
-        X = parts.matrix.take(at)
-        frame = parts.frame.iloc[rows].assign(**{CONSIGNEE: classify_consignee(X, parts.spec)})
+        arrived = parts.data.observed.kept.stands_for[rows]
+        consignee = classify_consignee(parts.matrix.look_up(rows), parts.spec)
+        frame = parts.frame.iloc[rows].assign(**{CONSIGNEE: consignee})
         scores: dict[str, Any] = {RANK: 1.0 - compute_shares_above(fit.raw[0], arrived)}
         scores[PROBABILITY] = fit.predict()
         scores |= {"true_positive": true}
         for name, each in fit.baselines.items():
             scores[BASELINE + name] = 1.0 - compute_shares_above(each, arrived)
         labels = parts.data.labels.select_rows(rows)
-        weight = parts.weigh_results(X, at, arrived)
+        weight = parts.weigh_results(rows, arrived)
         windows.append(build_stored_frame(frame, labels, fit.window, arrived, weight, scores))
     stored, days = StoredScores(pd.concat(windows, ignore_index=True)), fits[0].data.split.test.days
     origins, ages = list[Row](), list[Row]()
@@ -319,10 +311,10 @@ def _describe_fits(fits: Sequence[OriginFit], asked: int) -> str:
     return f"Evaluated as deployed: fitted at {dates} on all labels known then, and tested on the weeks after ({tested})."
 
 
-def score_test_period(parts: SplitFeatures, model: RiskModel) -> ScoredPeriod:
-    """Score the test period with the evaluation fit, and weight its results."""
-    test, kept = parts.select_part(TEST), parts.data.observed.kept
-    rows, X = parts.rows[test], parts.matrix.take(test)
+def score_test_period(parts: SplitFeatures, model: RiskModel, rows: Ints) -> ScoredPeriod:
+    """Score the consignments of the test period with the evaluation fit, and weight their results."""
+    test, kept = parts.matrix.locate(rows), parts.data.observed.kept
+    X = parts.matrix.take(test)
     consignee = classify_consignee(X, parts.spec)
     return ScoredPeriod(
         score=model.score(X, parts.get_channels(test)),
@@ -330,7 +322,7 @@ def score_test_period(parts: SplitFeatures, model: RiskModel) -> ScoredPeriod:
         office=extract_texts(parts.frame, "office", rows),
         labelled=parts.labels.known[test],
         positive=parts.labels.positive[test],
-        weight=parts.weigh_results(X, np.flatnonzero(test), kept.stands_for[rows]),
+        weight=parts.weigh_results(rows, kept.stands_for[rows]),
         slices=extract_slices(parts.frame, rows) | {CONSIGNEE: consignee},
         stands_for=kept.stands_for[rows] if kept.is_drawn else None,
     )

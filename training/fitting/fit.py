@@ -154,7 +154,8 @@ def _score_validation(fit: Fit, seed: int, jobs: int) -> UnseenScores:
     """Compute the raw scores of a fit on the known results of its validation period, and on a uniform sample of it."""
     parts = SplitFeatures(fit.data, fit.matrix, jobs)
     inside = parts.select_part(VALIDATION)
-    weight = parts.estimate_result_weights(inside, seed)
+    weight = np.zeros(len(inside))
+    weight[inside] = parts.weigh_results(parts.rows[inside], fit.data.traffic_weight[parts.rows[inside]])
     even, background = inside & parts.labels.known, inside & parts.background
     rate = parts.data.background_rate.get(VALIDATION, 0.0)
     if background.any() and rate > 0:
@@ -186,6 +187,7 @@ class SplitFeatures:
         self.frame, self.labels = data.observed.consignments, data.labels.select_rows(matrix.rows)
         self.weight, self.background = data.weight[matrix.rows], data.background[matrix.rows]
         self.day = get_time_column_us(self.frame, "received_at")[matrix.rows] // US_PER_DAY
+        self._weighed: dict[bytes, Floats] = {}
 
     def select_part(self, part: int) -> Bools:
         """Select the feature rows of a part."""
@@ -204,20 +206,16 @@ class SplitFeatures:
         positive = self.labels.positive[mine].astype(np.float64)
         return LabelledRows(self.matrix.take(mine), positive, self.weight[mine], self.get_channels(mine))
 
-    def estimate_result_weights(self, mine: Bools, seed: int, stands_for: Floats | None = None) -> Floats:
-        """Estimate how many consignments each known result of a period stands for, else 0."""
-        traffic = self.data.traffic_weight[self.rows] if stands_for is None else stands_for
-        weight, labels = np.zeros(len(self.rows)), self.labels.select_rows(np.flatnonzero(mine))
-        weight[mine] = estimate_result_weights(
-            self.matrix.take(mine), labels, traffic[mine], self.day[mine], seed=seed, jobs=self._jobs
-        )
-        return weight
-
-    def weigh_results(self, X: Rows, at: Ints, stands_for: Floats) -> Floats:
-        """Estimate how many consignments each known result of some rows stands for, as runs of other settings do."""
-        common = np.take(X, select_weighing_columns(self.spec), axis=1)
-        labels, day = self.labels.select_rows(at), self.day[at]
-        return estimate_result_weights(common, labels, stands_for, day, seed=1, jobs=self._jobs)
+    def weigh_results(self, rows: Ints, traffic: Floats) -> Floats:
+        """Estimate how many consignments each known result of a period stands for, else 0; `rows` are positions in the table."""
+        asked = rows.tobytes() + traffic.tobytes()
+        # A window is asked for twice: when it calibrates, and when it is evaluated.
+        if asked not in self._weighed:
+            at, columns = self.matrix.locate(rows), select_weighing_columns(self.spec)
+            X, labels = np.take(self.matrix.take(at), columns, axis=1), self.labels.select_rows(at)
+            weight = estimate_result_weights(X, labels, traffic, self.day[at], seed=1, jobs=self._jobs)
+            self._weighed[asked] = weight
+        return self._weighed[asked]
 
 
 def scale_to(fit: Fit, period: UnseenScores) -> UnseenScores:

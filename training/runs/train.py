@@ -157,16 +157,18 @@ def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = N
     data, source = _prepare_data(task, options)
     digest = hash_training_tables(task.inputs, source.table)
     data, recipe, evaluated, studied = _fit_evaluation(task, data, source, digest, options)
-    parts = SplitFeatures(data.evaluation, evaluated.matrix, jobs)
+    known, tested = (
+        SplitFeatures(data.final, evaluated.matrix, jobs),
+        np.flatnonzero(data.evaluation.part == TEST),
+    )
     with report_progress(progress, "weighting results"):
-        test_traffic = score_test_period(parts, evaluated.model)
+        test_traffic = score_test_period(known, evaluated.model, tested)
     true_labels = None
     if task.truth is not None:
         true_labels = get_true_labels(source.frame["consignment_id"], task.truth, task.target)
     # At earlier dates, each tested on the weeks after it, and on every label known today, which gives the served fit.
-    known, seed = SplitFeatures(data.final, evaluated.matrix, jobs), recipe.config.model.seed
     fits, served = fit_at_dates(data, recipe, evaluated, jobs, progress)
-    unseen = collect_unseen(fits, known, seed)
+    unseen = collect_unseen(fits, known)
     if data.origins:
         with report_progress(progress, "calibrating as deployed"):
             fits = calibrate_origins(fits, recipe.config, evaluated.unseen, jobs)
@@ -176,14 +178,15 @@ def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = N
     with report_progress(progress, "evaluating as deployed"):
         settings = fix_capacity(recipe.config.evaluation, test_traffic)
         deployed = evaluate_deployed(fits, known, settings, true_labels)
-    tested = np.flatnonzero(data.evaluation.part == TEST)
     with report_progress(progress, "replacing names"):
         features = task.config.features
         sample = tested[sample_evenly(len(tested), task.config.evaluation.name_rows)]
         X = evaluated.matrix.look_up(sample)
         swaps = measure_name_swaps(source.get_records(sample), X, evaluated.model, features, evaluated.fitted)
-    inspected = parts.matrix.keep_rows(data.judged & data.final.labels.known)
-    judged = parts.matrix.keep_rows(data.evaluation.part == TEST).locate(data.evaluation.observed.kept.rows)
+    inspected = evaluated.matrix.keep_rows(data.judged & data.final.labels.known)
+    judged = evaluated.matrix.keep_rows(data.evaluation.part == TEST).locate(
+        data.evaluation.observed.kept.rows
+    )
     fitted = FeatureParameters(features, evaluated.fitted)
     outcomes, as_of = require_outcomes(task.inputs), data.evaluation.split.as_of
     leaks = [
