@@ -13,12 +13,12 @@ from typing import Any
 import msgspec
 import numpy as np
 import pandas as pd
+from sklearn.metrics import average_precision_score
 
 from benchmarks.script import format_table, parse_options
 from benchmarks.worlds import World, describe_interval, read_tables
 from features.spec import Spec
 from models.arrays import Bools, Columns
-from models.fitting.baselines import compute_average_precision
 from models.fitting.boosting import grow_trees
 from training.config import TrainConfig
 from training.data.splits import TRAIN
@@ -117,9 +117,7 @@ def compare(world: str, frame: pd.DataFrame) -> Iterator[list[str]]:
         counts[name] = draws @ (above <= SHARES["at 1 %"])
         recalls = ", ".join(f"{(above <= share).mean():.3f}" for share in SHARES.values())
         precisions = [
-            compute_average_precision(
-                part[name].to_numpy(), part["truth"].to_numpy(dtype=float), np.ones(len(part))
-            )
+            average_precision_score(part["truth"].to_numpy(dtype=bool), part[name])
             for _, part in frame.groupby("window")
         ]
         gain = describe_interval(counts[name] / np.maximum(counts[BEFORE], 1))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.spec import Spec
-from models.arrays import Floats, Ints, Rows
+from models.arrays import Floats, Rows
 from models.fitting.linear import LogisticRegression
 from models.rules import Rules
 
@@ -46,40 +46,25 @@ class BestFeature:
         reached = []
         for column in range(X.shape[1]):
             values, group = np.unique(X[:, column], return_inverse=True)
-            found, opened = _sum_groups(group, y, weight)
+            found, opened = (np.bincount(group, weights=each) for each in (weight * y, weight))
             lowest, present = np.arange(len(values)), np.count_nonzero(~np.isnan(values))
             highest = np.append(lowest[:present][::-1], lowest[present:])
             for sign, first in ((1.0, highest), (-1.0, lowest)):
-                reached.append((_compute_group_precision(found[first], opened[first]), -column, sign))
+                reached.append((_compute_average_precision(found[first], opened[first]), -column, sign))
         _, column, sign = max(reached)
         return cls(spec.names[-column], -column, sign)
 
     def compute_scores(self, X: Rows, consignment_ids: Sequence[str] = ()) -> Floats:  # noqa: ARG002
         """Return the values of the feature. Missing values rank last."""
-        return _to_rank_values(X[:, self.column], self.sign)
+        within = np.clip(self.sign * X[:, self.column].astype(np.float64), -MAX_FLOAT32, MAX_FLOAT32)
+        return np.nan_to_num(within, nan=MISSING_RANK_VALUE)
 
 
-def compute_average_precision(score: Floats, y: Floats, weight: Floats) -> float:
-    """Compute the weighted average precision. Rows with equal scores count together."""
-    _, group = np.unique(-score, return_inverse=True)
-    return _compute_group_precision(*_sum_groups(group, y, weight))
-
-
-def _sum_groups(group: Ints, y: Floats, weight: Floats) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Sum the weights of positives, and all weights, of each group of rows."""
-    return np.bincount(group, weights=weight * y), np.bincount(group, weights=weight)
-
-
-def _compute_group_precision(found: NDArray[Any], opened: NDArray[Any]) -> float:
-    """Compute the average precision of groups in the order in which they are opened."""
+def _compute_average_precision(found: NDArray[Any], opened: NDArray[Any]) -> float:
+    """Compute the average precision of groups of equal values, given the weights of their positives and of all their rows."""
     so_far, whole = np.cumsum(found), np.cumsum(opened)
     precision = np.divide(so_far, whole, out=np.zeros(len(whole)), where=whole > 0)
     return float(np.sum(found * precision) / so_far[-1])
-
-
-def _to_rank_values(values: Rows, sign: float) -> Floats:
-    within = np.clip(sign * values.astype(np.float64), -MAX_FLOAT32, MAX_FLOAT32)
-    return np.nan_to_num(within, nan=MISSING_RANK_VALUE)
 
 
 Baseline = RandomOrder | Rules | BestFeature | LogisticRegression

@@ -53,8 +53,8 @@ def build_step_functions(linear: LogisticRegression, X: Rows) -> list[StepFuncti
         rows = np.append(rows, len(column) - rows.sum())
         logs = np.append(apply_signed_log(values.astype(np.float64)), median)
         line = slope[feature] * (logs - scaler.mean_[feature])
-        spread = np.sqrt(np.average((line - np.average(line, weights=rows)) ** 2, weights=rows))
-        if spread >= MIN_SPREAD_LOG_ODDS:
+        variance = (line - line @ rows / len(column)) ** 2 @ rows / len(column)
+        if np.sqrt(variance) >= MIN_SPREAD_LOG_ODDS:
             line = line if found else line + start  # the first step function includes the intercept
             found.append(_fit_step_function(int(feature), values, line, rows, median))
     return found

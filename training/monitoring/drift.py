@@ -67,7 +67,7 @@ def _describe_reason(row: Row) -> str:
 
 @dataclass(frozen=True)
 class Drift:
-    """Comparison of later traffic with the reference; `daily` has the arrivals of each source, as `office:Incheon`, by day."""
+    """Comparison of later traffic with the reference; `daily` has the arrivals of each source by day; `is_later` if any day is."""
 
     then: ReferenceProfile
     now: ReferenceProfile
@@ -75,6 +75,7 @@ class Drift:
     features: list[Row]
     notes: list[str]
     daily: dict[str, list[int]]
+    is_later: bool = True
 
     @cached_property
     def reasons(self) -> list[Row]:
@@ -96,14 +97,15 @@ class Drift:
 
     @property
     def verdict(self) -> DriftVerdict:
-        """The recommended action: data faults first, which may cause the rest; stable only if scores and expected precision were evaluated."""
+        """The recommended action: data faults first, which may cause the rest; stable only if scores and expected precision were evaluated on a later day."""
         spoken = {reason["verdict"] for reason in self.reasons}
         if "investigate data" in spoken:
             return "investigate data"
         if "retrain" in spoken:
             return "retrain"
         evaluated = {row["kind"] for row in self.measures if row["result"] != NOT_EVALUATED}
-        return "stable" if {"score", "expected precision"} <= evaluated else "insufficient data"
+        enough = self.is_later and {"score", "expected precision"} <= evaluated
+        return "stable" if enough else "insufficient data"
 
     def select_kind(self, kind: str) -> list[Row]:
         """Select the measures of a kind."""
@@ -150,10 +152,10 @@ def detect_drift(
     received = get_time_column_us(inputs.consignments.take_order(), "received_at")
     within = _require_arrivals(traffic.window.select(received))
     if traffic.reference is None:
-        notes = describe_overlap(then, bundle.card.learnt_until, received[within])
+        seen_days, notes = describe_overlap(then, bundle.card.learnt_until, received[within])
     else:
         # It is read twice: here, and as the past of the monitored traffic.
-        before, notes = SelectedRows.from_source(traffic.reference), []
+        before, seen_days, notes = SelectedRows.from_source(traffic.reference), 0, []
         given = replace(inputs, consignments=before)
         counted = _select_counted(given, None)
         if not counted.any():
@@ -189,7 +191,7 @@ def detect_drift(
     if (level := bundle.card.level) is not None:
         counts = "Expected precision is the mean score within the capacity. Its change counts, not its level."
         notes.append(f"{counts} {level.to_sentence()}")
-    return Drift(then, now, measures, features, notes, daily)
+    return Drift(then, now, measures, features, notes, daily, seen_days < now.days)
 
 
 def _require_arrivals(rows: Bools) -> Bools:
@@ -209,17 +211,18 @@ def _select_counted(inputs: FeatureInputs, moment: datetime | None) -> Bools:
     return select_counted_consignments(both, inputs.outcomes, moment)[len(both) - len(order) :]
 
 
-def describe_overlap(reference: ReferenceProfile, learnt_until: str, received_us: Ints) -> list[str]:
-    """Warn of monitored days that the model learnt from, or that are not after the reference period: they hide drift."""
+def describe_overlap(
+    reference: ReferenceProfile, learnt_until: str, received_us: Ints
+) -> tuple[int, list[str]]:
+    """Count and warn of monitored days that the model learnt from, or that are not after the reference period: they hide drift."""
     after = date.fromisoformat(reference.first_day) + timedelta(days=reference.days)
     unseen = max(after, date.fromisoformat(learnt_until[:10])) if learnt_until else after
     begins, ends = (to_datetime(int(moment)).date() for moment in (received_us.min(), received_us.max()))
     seen, days = (min(unseen - timedelta(days=1), ends) - begins).days + 1, (ends - begins).days + 1
     if seen <= 0:
-        return []
-    return [
-        f"Warning: the model or its reference period has {seen} of the {days} monitored days, and they hide drift. Use --from {unseen} or later."
-    ]
+        return 0, []
+    told = f"Warning: the model or its reference period has {seen} of the {days} monitored days, and they hide drift."
+    return seen, [f"{told} Use --from {unseen} or later."]
 
 
 def _read_labels(

@@ -22,7 +22,7 @@ MAX_FEATURES, MAX_SHARES = 25, 25
 SHARES = ("missing", "new code", "unknown code", "new key")
 VERDICT_ACTIONS = {
     "stable": "No change is beyond its limit with its whole 95 % interval (a rise of arrivals has no limit). Nothing asks for a new model.",
-    "insufficient data": "There is too little traffic to tell whether it changed. Keep watching: the notes say how much is needed.",
+    "insufficient data": "There is too little later traffic to tell whether it changed. Keep watching: the notes say what is needed.",
     "retrain": "The traffic changed. Train on later results and compare.",
     "investigate data": "Data seem to be missing or wrong. Find out first: a model trained on a fault would learn it. If the traffic "
     "itself changed, repeat this on arrivals after the change (--from).",

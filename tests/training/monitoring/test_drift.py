@@ -143,6 +143,7 @@ def test_a_sample_of_the_traffic_finds_the_same_and_says_so(watched: Watched, ca
 def test_where_nothing_changed_it_is_stable(calm: Drift) -> None:
     assert calm.verdict == "stable", summarize_drift(calm)
     assert calm.reasons == []
+    assert replace(calm, is_later=False).verdict == "insufficient data"
     assert max(row["value"] for row in calm.select_kind("score")) < 0.25
 
 
@@ -452,7 +453,7 @@ def test_days_that_hide_drift_are_counted(begins: int, days: int, learnt_until: 
     arrivals = pd.date_range(f"2024-08-{begins}", periods=days, tz="UTC").as_unit("us").asi8 + 1
     said = f"Warning: the model or its reference period has {seen} of the {days} monitored days"
     told = [f"{said}, and they hide drift. Use --from {max('2024-08-28', learnt_until[:10])} or later."]
-    assert describe_overlap(reference, learnt_until, arrivals) == told * bool(seen)  # type: ignore[arg-type]
+    assert describe_overlap(reference, learnt_until, arrivals) == (seen, told * bool(seen))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
