@@ -200,7 +200,7 @@ class _Drafter:
         ]
         self._read_routes()
         self._read_stops()
-        self._known: dict[tuple[Place, str | None], set[str | None]] = defaultdict(set)
+        self._known: dict[str | Place, set[str | None]] = defaultdict(set)
         self._read_values()
         self._items = self._find_items()
         for each in self._elements:
@@ -283,16 +283,16 @@ class _Drafter:
             if not each.has_form(each.fact):
                 facts = SHAPES.keys() & {meaning.name for meaning in names.read_part(each.place[-1])}
                 each.read_as(next(filter(each.has_form, sorted(facts)), None), each.side)
-            self._known[each.party] |= {each.fact, each.part}
+            self._known[each.side or each.place[:-1]] |= {each.fact, each.part}
         for fact, has_form in FORMS:
             for each in self._elements:
                 if each.values and all(map(has_form, each.values)) and self._may_be(fact, each):
-                    self._known[each.party].add(fact)
+                    self._known[each.side or each.place[:-1]].add(fact)
                     each.read_as(fact, each.side)
 
     def _may_be(self, fact: str, element: Element) -> bool:
         """Check whether an element may be a fact that its name does not say, and that is not known of its party or group."""
-        known = self._known[element.party]
+        known = self._known[element.side or element.place[:-1]]
         is_named = element.fact not in (None, "ignored" if fact == "nature" else None)
         if is_named or fact in known or not element.has_form(fact):
             return False

@@ -132,7 +132,8 @@ def read_place(place: tuple[str, ...]) -> PlaceMeaning:
         is_plain = all(each.name == "date" or each.section == "weak" for each in own)
         certain = is_plain and holder is None and not any(charged)
     if fact in VALUES and (not is_inherited or inherited in VALUES):
-        fact = "ignored" if charged[-1] or (fact == "value" and any(charged)) else fact
+        is_other = holder in ("tax", "ignored") or any(charged)
+        fact = "ignored" if charged[-1] or (fact == "value" and is_other) else fact
     if goods and (fact, side) == ("country", "sender") and is_place(place, side):
         return PlaceMeaning("origin_country", None, certain)
     if inherited in load_words()["facts"]["specific"] and fact in ("country", "reference"):
@@ -208,7 +209,8 @@ def _find_fact(meanings: Sequence[Meaning]) -> str | None:
     if not facts:
         return "ignored" if QUALIFIER in meanings and sections == {"weak"} else None
     *before, last = facts
-    if "ignored" in facts or QUALIFIER in meanings:
+    has_no_kind = last == "postage" or last in index_columns("party_columns")
+    if "ignored" in facts or meanings[-1] == QUALIFIER or (QUALIFIER in meanings and has_no_kind):
         return "ignored"
     for each in load_words()["facts"]["compounds"]:
         compound, _, fact = each.partition("=")
