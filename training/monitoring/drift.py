@@ -152,10 +152,10 @@ def detect_drift(
     received = get_time_column_us(inputs.consignments.take_order(), "received_at")
     within = _require_arrivals(traffic.window.select(received))
     if traffic.reference is None:
-        seen_days, notes = describe_overlap(then, bundle.card.learnt_until, received[within])
+        is_later, notes = describe_overlap(then, bundle.card.learnt_until, received[within])
     else:
         # It is read twice: here, and as the past of the monitored traffic.
-        before, seen_days, notes = SelectedRows.from_source(traffic.reference), 0, []
+        before, is_later, notes = SelectedRows.from_source(traffic.reference), True, []
         given = replace(inputs, consignments=before)
         counted = _select_counted(given, None)
         if not counted.any():
@@ -191,7 +191,7 @@ def detect_drift(
     if (level := bundle.card.level) is not None:
         counts = "Expected precision is the mean score within the capacity. Its change counts, not its level."
         notes.append(f"{counts} {level.to_sentence()}")
-    return Drift(then, now, measures, features, notes, daily, seen_days < now.days)
+    return Drift(then, now, measures, features, notes, daily, is_later)
 
 
 def _require_arrivals(rows: Bools) -> Bools:
@@ -213,16 +213,16 @@ def _select_counted(inputs: FeatureInputs, moment: datetime | None) -> Bools:
 
 def describe_overlap(
     reference: ReferenceProfile, learnt_until: str, received_us: Ints
-) -> tuple[int, list[str]]:
-    """Count and warn of monitored days that the model learnt from, or that are not after the reference period: they hide drift."""
+) -> tuple[bool, list[str]]:
+    """Check if any monitored day is later, and warn of those that the model learnt from, or that are not after the reference period: they hide drift."""
     after = date.fromisoformat(reference.first_day) + timedelta(days=reference.days)
     unseen = max(after, date.fromisoformat(learnt_until[:10])) if learnt_until else after
     begins, ends = (to_datetime(int(moment)).date() for moment in (received_us.min(), received_us.max()))
     seen, days = (min(unseen - timedelta(days=1), ends) - begins).days + 1, (ends - begins).days + 1
     if seen <= 0:
-        return 0, []
+        return True, []
     told = f"Warning: the model or its reference period has {seen} of the {days} monitored days, and they hide drift."
-    return seen, [f"{told} Use --from {unseen} or later."]
+    return seen < days, [f"{told} Use --from {unseen} or later."]
 
 
 def _read_labels(

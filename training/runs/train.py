@@ -157,10 +157,9 @@ def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = N
     data, source = _prepare_data(task, options)
     digest = hash_training_tables(task.inputs, source.table)
     data, recipe, evaluated, studied = _fit_evaluation(task, data, source, digest, options)
-    known, tested = (
-        SplitFeatures(data.final, evaluated.matrix, jobs),
-        np.flatnonzero(data.evaluation.part == TEST),
-    )
+    known = SplitFeatures(data.final, evaluated.matrix, jobs)
+    is_tested = data.evaluation.part == TEST
+    tested = np.flatnonzero(is_tested)
     with report_progress(progress, "weighting results"):
         test_traffic = score_test_period(known, evaluated.model, tested)
     true_labels = None
@@ -184,9 +183,7 @@ def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = N
         X = evaluated.matrix.look_up(sample)
         swaps = measure_name_swaps(source.get_records(sample), X, evaluated.model, features, evaluated.fitted)
     inspected = evaluated.matrix.keep_rows(data.judged & data.final.labels.known)
-    judged = evaluated.matrix.keep_rows(data.evaluation.part == TEST).locate(
-        data.evaluation.observed.kept.rows
-    )
+    judged = evaluated.matrix.keep_rows(is_tested).locate(data.evaluation.observed.kept.rows)
     fitted = FeatureParameters(features, evaluated.fitted)
     outcomes, as_of = require_outcomes(task.inputs), data.evaluation.split.as_of
     leaks = [

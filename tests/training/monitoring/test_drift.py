@@ -453,7 +453,7 @@ def test_days_that_hide_drift_are_counted(begins: int, days: int, learnt_until: 
     arrivals = pd.date_range(f"2024-08-{begins}", periods=days, tz="UTC").as_unit("us").asi8 + 1
     said = f"Warning: the model or its reference period has {seen} of the {days} monitored days"
     told = [f"{said}, and they hide drift. Use --from {max('2024-08-28', learnt_until[:10])} or later."]
-    assert describe_overlap(reference, learnt_until, arrivals) == (seen, told * bool(seen))  # type: ignore[arg-type]
+    assert describe_overlap(reference, learnt_until, arrivals) == (seen < days, told * bool(seen))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
