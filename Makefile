@@ -31,8 +31,8 @@ operation: $(STAMP)  ## an operation of three administrations with three service
 test: $(STAMP)  ## the tests, warnings as errors
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-slow: $(STAMP)  ## the long tests
-	$(BIN)/python -m pytest -m slow
+slow: $(STAMP)  ## the long tests, and those of properties with more examples
+	$(BIN)/python -m pytest -m "slow or hypothesis" --hypothesis-profile long
 
 bounds: $(STAMP)  ## the kernel of goods over hostile texts, compiled with checks of bounds
 	$(BIN)/python -m pytest -m slow tests/features/goods/test_kernels.py

@@ -493,13 +493,15 @@ def to_lists(texts: Any, kind: str) -> Any:
 
 def adopt_spellings(given: pd.DataFrame | None, known: pd.Series) -> pd.DataFrame | None:
     """Return a table, or None, whose identifiers have the spelling of known ones with the same normal form, of which the first counts."""
-    if given is None or given[IDENTIFIER].isin(known).all():
+    if given is None:
+        return None
+    own, spelled = (normalize_array(pa.array(names)).cast(TEXT) for names in (given[IDENTIFIER], known))
+    is_known = pc.is_in(own, spelled)
+    if pc.all(is_known).as_py():
         return given
-    own = given[IDENTIFIER]
-    spellings = pd.Series(known.array, index=normalize_column(known).to_pylist())
-    first = spellings[~spellings.index.duplicated()]
-    found = first.reindex(normalize_column(own).to_pylist()).set_axis(own.index)
-    return given.assign(**{IDENTIFIER: own.where(own.isin(known) | found.isna(), found)})
+    first = pc.index_in(normalize_names(own), normalize_names(spelled))
+    adopted = pc.if_else(is_known, own, pc.coalesce(spelled.take(first), own))
+    return given.assign(**{IDENTIFIER: pd.array(adopted, "str")})
 
 
 def unify_spellings(frame: pd.DataFrame) -> pd.DataFrame:

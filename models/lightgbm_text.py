@@ -1,11 +1,14 @@
 """Parser of LightGBM's text format of models: every size, index and number is checked, because the kernels check no bounds."""
 
-import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple, NoReturn
+from typing import Annotated, Literal, NamedTuple, NoReturn, TypeVar
+
+import msgspec
 
 from consignments.errors import BundleRefused
+
+NumberT = TypeVar("NumberT")
 
 MAX_TEXT_CHARACTERS = 64 * 1024 * 1024
 MAX_TREES = 10_000
@@ -29,7 +32,9 @@ TREE_KEYS = READ_KEYS | UNUSED_KEYS | {"num_leaves", "num_cat", "is_linear", "le
 
 CATEGORICAL, DEFAULT_LEFT = 1, 2
 NO_MISSING, ZERO_MISSING, NAN_MISSING = 0, 1, 2
-NUMBER = r"[0-9]+(\.[0-9]+)?(e[-+]?[0-9]+)?"
+INTEGERS = msgspec.json.Decoder(list[Annotated[int, msgspec.Meta(gt=-(10**12), lt=10**12)]])
+NUMBERS = msgspec.json.Decoder(list[float])
+THRESHOLDS = msgspec.json.Decoder(list[float | Literal["inf", "-inf"]])
 
 
 class Tree(NamedTuple):
@@ -119,9 +124,10 @@ def _split_trees(body: str, sizes: str, where: str) -> Iterator[str]:
 
 def _parse_pairs(lines: str, required: set[str], optional: set[str], where: str) -> dict[str, str]:
     pairs: dict[str, str] = {}
+    known = required | optional
     for line in lines.split("\n"):
         key, equals, value = line.partition("=")
-        if not equals or key in pairs or key not in required | optional:
+        if not equals or key in pairs or key not in known:
             _refuse("a line that is not understood", where, repr(line), "one of the keys of version v4, once")
         pairs[key] = value
     if not pairs.keys() >= required:
@@ -150,8 +156,7 @@ def _read_tree(block: str, where: str, features: int) -> Tree:
 
     tree = Tree(
         feature=read("split_feature"),
-        # All values except missing ones are below a threshold of infinity.
-        threshold=_parse_numbers(pairs["threshold"], leaves - 1, f"{where}, threshold", infinite=True),
+        threshold=_parse_thresholds(pairs["threshold"], leaves - 1, f"{where}, threshold"),
         decision=read("decision_type"),
         child=list(zip(read("left_child"), read("right_child"), strict=True)),
         rows=read("internal_count"),
@@ -193,22 +198,27 @@ def measure_paths(tree: Tree) -> tuple[int, int]:
 
 
 def _parse_integers(text: str, count: int | None, where: str) -> list[int]:
-    return [int(part) for part in _split_list(text, r"-?[0-9]{1,12}", count, where, "whole numbers")]
+    return _parse_list(text, INTEGERS, count, where, "whole numbers")
 
 
-def _parse_numbers(text: str, count: int, where: str, *, infinite: bool = False) -> list[float]:
-    """Parse plain numbers. Python alone would also accept underscores, `nan` and other spellings."""
-    pattern = f"-?({NUMBER}|inf)" if infinite else f"-?{NUMBER}"
-    values = [float(part) for part in _split_list(text, pattern, count, where, "numbers")]
-    if not infinite and not all(map(math.isfinite, values)):
-        _refuse("numbers out of range", where, repr(text))
-    return values
+def _parse_numbers(text: str, count: int, where: str) -> list[float]:
+    return _parse_list(text, NUMBERS, count, where, "finite numbers")
 
 
-def _split_list(text: str, pattern: str, count: int | None, where: str, noun: str) -> list[str]:
-    if not re.fullmatch(f"({pattern}( {pattern})*)?", text):
+def _parse_thresholds(text: str, count: int, where: str) -> list[float]:
+    """Parse thresholds; all values except missing ones are below that of infinity."""
+    quoted = re.sub("-?inf", r'"\g<0>"', text)
+    return list(map(float, _parse_list(quoted, THRESHOLDS, count, where, "numbers")))
+
+
+def _parse_list(
+    text: str, numbers: msgspec.json.Decoder[list[NumberT]], count: int | None, where: str, noun: str
+) -> list[NumberT]:
+    """Parse plain numbers as JSON; Python would also accept underscores, `nan` and other spellings."""
+    try:
+        values = numbers.decode(f"[{text.replace(' ', ',')}]")
+    except msgspec.MsgspecError:
         _refuse(f"not {noun}", where, repr(text))
-    parts = text.split()
-    if count is not None and len(parts) != count:
-        _refuse("a list of the wrong length", where, len(parts), count)
-    return parts
+    if count is not None and len(values) != count:
+        _refuse("a list of the wrong length", where, len(values), count)
+    return values

@@ -12,8 +12,9 @@ from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
-settings.register_profile("npsrisk", deadline=None)
-settings.load_profile("npsrisk")
+settings.register_profile("short", deadline=None, max_examples=40)
+settings.register_profile("long", deadline=None, max_examples=200)
+settings.load_profile("short")
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,8 @@
-"""One sentence for each feature: everything that does not depend on a row is prepared when a model is loaded."""
+"""One sentence for each feature: what does not depend on a row is prepared once."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -66,8 +67,12 @@ class Sentence:
     def __init__(self, feature: Feature, context: ReasonContext) -> None:
         self.name, self.unit, self.template = feature.name, feature.unit, get_template(feature)
         self.like, self._context = find_like(feature) or (), context
-        self._parts = {name: text.split("{value}") for name, text in self.template.list_texts().items()}
         self._format = FORMATTERS.get(feature.unit, format_number)
+
+    @cached_property
+    def _parts(self) -> dict[str, list[str]]:
+        """The texts around their values, split at the first use: most features are never said."""
+        return {name: text.split("{value}") for name, text in self.template.list_texts().items()}
 
     def describe(self, value: float, usual: Usual | None = None) -> Statement:
         """Describe a value, compared with what is usual."""

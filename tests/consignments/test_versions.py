@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from consignments.timestamps import NO_TIME
@@ -41,7 +41,6 @@ def find_counting_in_history(rows: Rows, before: int, decided: dict[str, int]) -
     return {int.from_bytes(state.keys, "little") for state in states.values() if state.keys is not None}
 
 
-@settings(max_examples=50)
 @given(versions, st.integers(1, 61), st.dictionaries(st.sampled_from("ABC"), st.integers(0, 60)))
 def test_the_row_that_counts_is_that_of_history(rows: Rows, before: int, decided: dict[str, int]) -> None:
     decisions = pd.Series({name: minute * 60_000_000 for name, minute in decided.items()}, dtype=np.int64)
@@ -49,7 +48,6 @@ def test_the_row_that_counts_is_that_of_history(rows: Rows, before: int, decided
     assert set(np.flatnonzero(chosen).tolist()) == find_counting_in_history(rows, before, decided)
 
 
-@settings(max_examples=50)
 @given(versions, versions, st.integers(1, 60))
 def test_what_arrives_later_changes_no_row(rows: Rows, more: Rows, before: int) -> None:
     later = [row | {"received": before + row["received"]} for row in more]

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.cases import read_cases
 from support.examples import make_outcome
@@ -45,7 +45,6 @@ def test_a_final_result_without_known_at_is_refused_rather_than_visible_at_once(
         visibility.compute_visible_us(build_frame([leaky], Outcome))
 
 
-@settings(max_examples=50)
 @given(st.lists(outcomes, max_size=8))
 def test_a_table_and_its_records_become_visible_at_the_same_moments(records: list[Outcome]) -> None:
     sound = [record for record in records if visibility.find_outcome_fault(record) is None]
@@ -53,7 +52,6 @@ def test_a_table_and_its_records_become_visible_at_the_same_moments(records: lis
     assert visibility.compute_visible_us(build_frame(sound, Outcome)).tolist() == alone
 
 
-@settings(max_examples=50)
 @given(st.lists(outcomes, max_size=8))
 def test_a_table_and_its_records_have_the_same_faults(records: list[Outcome]) -> None:
     faults = visibility.find_outcome_faults(build_frame(records, Outcome))

@@ -5,7 +5,7 @@ from typing import Any
 import lightgbm
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.small_model import Hand, chain, grow_booster, grow_hand, make_rows, text_of
 
@@ -65,7 +65,6 @@ NUMBERS = np.concatenate([AWKWARD, ROUNDED, *NEIGHBOURS])
     leaves=st.lists(st.sampled_from([1, 2, 3, 16, 31, 32, 33, 63, 64, 65, 90]), min_size=1, max_size=6),
     rows=st.sampled_from([1, 7, 8, 9, 127, 128, 129, 300]),
 )
-@settings(max_examples=60)
 def test_random_trees_give_the_bits_of_the_booster(seed: int, leaves: list[int], rows: int) -> None:
     rng = np.random.default_rng(seed)
     text = text_of([grow_hand(rng, count, THRESHOLDS, 4, MAX_DEPTH) for count in leaves], 4)
@@ -141,7 +140,6 @@ def test_trees_that_are_read_and_written_load_into_lightgbm_and_predict_the_same
 
 
 @given(st.data())
-@settings(max_examples=120)
 def test_a_text_changed_anywhere_is_refused_or_walked_within_bounds(data: st.DataObject) -> None:
     text = text_of([chain(3), REPEATED], 4)
     at = data.draw(st.integers(0, len(text) - 1))

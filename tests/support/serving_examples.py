@@ -180,7 +180,9 @@ class Client:
         self.service, self.portal, self.app = service, portal, App(service, accept_messages, *further)
         self._server, self._connections = portal.call(listen_in_loop, self.app)
         port = self._server.sockets[0].getsockname()[1]
-        self.http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60)
+        self.http = httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{port}", verify=False, trust_env=False, timeout=60
+        )
 
     def get(self, path: str, **options: Any) -> httpx.Response:
         return self.portal.call(partial(self.http.get, path, **options))
@@ -296,7 +298,7 @@ def wait_until_ready(process: "subprocess.Popen[bytes]", url: str) -> None:
     end = time.monotonic() + READY_SECONDS
     while time.monotonic() < end and process.poll() is None:
         try:
-            httpx.get(url, timeout=5).raise_for_status()
+            httpx.get(url, timeout=5, verify=False).raise_for_status()
         except httpx.HTTPError:
             time.sleep(0.1)
         else:

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 from support.messages import MESSAGES, read_messages
@@ -100,14 +100,12 @@ def test_spoilt_messages_are_read_or_rejected(path: Path, count: int) -> None:
         check_outcome(mutate(data, draw), as_table=case < 25 or case % 20 == 0)
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.sampled_from([b"", b"<", b"<HouseWaybill", b"FWB/16\n", b"FHL/4\n", b"PSN\n", b"{", b'{"@type":', b"UNB+"]),
        st.binary(max_size=300))  # fmt: skip
 def test_any_bytes_are_read_or_rejected(start: bytes, rest: bytes) -> None:
     check_outcome(start + rest)
 
 
-@settings(max_examples=50)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.floats() | st.text(max_size=8),
@@ -121,7 +119,6 @@ def test_any_json_is_read_or_rejected(document: object) -> None:
     check_outcome(json.dumps(document).encode())
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.lists(st.sampled_from(["FWB/16", "FHL/4", "SHP", "NAM", "/A", "/CN/1/TE/2", "RTD/1/P1/K1", "/NG/X", "HBS/H/PVGICN/1/K1//T",
                                  "160-48103823PVGICN/T1K2", "OCI/US/CUS/AE/99999999", "CVD/USD/PP/NVD/1/XXX", "ISU/99XXX99", "MBI/",
                                  "", "////", "FLT/", "RTG/X", "TXT/", "PPD/CT"]), max_size=25))  # fmt: skip

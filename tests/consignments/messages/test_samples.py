@@ -10,7 +10,6 @@ from xml.sax.saxutils import escape
 import msgspec
 import pytest
 from hypothesis import given as given_some
-from hypothesis import settings
 from hypothesis import strategies as some
 from support.cases import read_cases
 from support.messages import BROKEN, MESSAGES, ROOT, changed, given, load, read_messages
@@ -74,7 +73,6 @@ NAMES = {
 }
 
 
-@settings(max_examples=60, deadline=None)
 @given_some(sample=some.sampled_from(sorted(NAMES)), name=some.text(some.sampled_from(LETTERS), min_size=1))
 def test_a_name_in_any_letters_is_read_as_it_was_sent(sample: str, name: str) -> None:
     written = json.dumps(name)[1:-1] if sample.endswith("json") else escape(name)

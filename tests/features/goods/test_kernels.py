@@ -8,7 +8,7 @@ from unicodedata import normalize
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.cases import read_cases
 from support.described import build_pipeline, describe_group
@@ -90,7 +90,6 @@ MIXED_TEXT = st.builds(
 ).filter(bool)
 
 
-@settings(max_examples=120)
 @given(MIXED_TEXT)
 def test_any_text_is_read_safely_and_has_no_value_without_end(text: str) -> None:
     values = read(text)

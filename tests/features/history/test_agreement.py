@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from support.history_worlds import (
     GAPS,
@@ -32,14 +32,12 @@ def draw_cases(sequenced: bool):
 any_case = st.booleans().flatmap(draw_cases)
 
 
-@settings(max_examples=160)
 @given(any_case)
 def test_the_batch_reads_what_the_definition_says(case) -> None:
     arrivals, outcomes, kinds = case
     assert same(batch(arrivals, outcomes, kinds=kinds), oracle(arrivals, outcomes, kinds=kinds))
 
 
-@settings(max_examples=80)
 @given(any_case, st.integers(0, 3))
 def test_one_by_one_with_restarts_reads_what_the_batch_reads(case, restart_every: int) -> None:
     arrivals, outcomes, kinds = case
@@ -47,14 +45,12 @@ def test_one_by_one_with_restarts_reads_what_the_batch_reads(case, restart_every
     assert same(found, batch(arrivals, outcomes, kinds=kinds))
 
 
-@settings(max_examples=80)
 @given(draw_cases(sequenced=True))
 def test_a_late_version_changes_no_bit_of_the_table(case) -> None:
     arrivals, outcomes, kinds = case
     one_by_one(arrivals, outcomes, compare=True, kinds=kinds)
 
 
-@settings(max_examples=80)
 @given(any_case, st.integers(1, 5), st.randoms(use_true_random=False))
 def test_neither_the_split_nor_the_order_of_the_rows_matters(case, rows: int, random) -> None:
     arrivals, outcomes, kinds = case
@@ -66,7 +62,6 @@ def test_neither_the_split_nor_the_order_of_the_rows_matters(case, rows: int, ra
     assert same(batch([arrivals[place] for place in order], outcomes, kinds=kinds), expected[order])
 
 
-@settings(max_examples=80)
 @given(any_case, st.integers(0, 60))
 def test_what_comes_later_changes_nothing_that_was_read(case, past: int) -> None:
     """Everything after an event is left out, with what it cancels and makes known."""
@@ -81,7 +76,6 @@ def test_what_comes_later_changes_nothing_that_was_read(case, past: int) -> None
     assert same(batch(kept, known, kinds=kinds), batch(arrivals, outcomes, kinds=kinds)[rows])
 
 
-@settings(max_examples=80)
 @given(any_case, st.sampled_from(GAPS))
 def test_as_of_hides_what_became_visible_later(case, days: int) -> None:
     rows, outcomes, kinds = case

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.damage import flip_bit
 from support.feature_worlds import MemoryStore
@@ -76,7 +76,6 @@ def is_by(outcome: Outcome, last: Arrival) -> bool:
     return outcome.sequence < last.sequence
 
 
-@settings(max_examples=60)
 @given(st.booleans().flatmap(split_worlds))
 def test_batches_one_after_the_other_read_what_one_batch_reads(world) -> None:
     arrivals, outcomes, batches = world

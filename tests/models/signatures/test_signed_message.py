@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from support.cases import read_cases
@@ -69,7 +69,6 @@ def test_only_a_key_of_the_author_that_has_not_ended_signs(partners: list[Partne
         read_signed_message(sign_message(WARNING, REVIEWER), Partners(partners), day(1))
 
 
-@settings(max_examples=300, deadline=None)
 @given(place=st.integers(0, 2000), value=st.binary(min_size=1, max_size=3), cut=st.booleans())
 def test_a_changed_byte_never_passes(place: int, value: bytes, cut: bool) -> None:
     whole = sign_message(SEIZURE, REVIEWER)

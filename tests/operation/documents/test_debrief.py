@@ -87,7 +87,7 @@ def count_plainly(rows: list[dict[str, Any]], part: str | None, value: str | Non
     return dict(found)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(row_strategy, min_size=1, max_size=25))
 def test_every_count_is_that_of_a_plain_loop(rows: list[dict[str, Any]]) -> None:
     if all(row["selected_by"] is None for row in rows):

@@ -4,7 +4,7 @@ from hashlib import blake2b
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from consignments.errors import ServiceFault
@@ -33,7 +33,6 @@ def index_of(words=None) -> IdentifierIndex:
 
 
 @given(steps, st.lists(tags, max_size=10))
-@settings(max_examples=60)
 def test_it_knows_what_a_dict_of_days_knows(met, others) -> None:
     index, days, today = index_of(), dict[int, int](), START
     for tag, gap in met:

@@ -17,63 +17,58 @@ from training.reporting import plots
 STORED = build_stored_scores()
 RECIPE = evaluate_recipe(STORED, QUICK)
 VALUES = np.array([[1.0, 0.0], [np.nan, 1.0], [2.0, 1.0]], dtype=np.float32)
-CURVES = plots.draw_capacity_curves(STORED, RECIPE)
 LOSS = {"left_out": "goods", "kind": "group", "worth": 0.02, "worth_low": 0.01, "worth_high": 0.03}
-BURDEN = compute_fairness_rows(STORED.to_period(), msgspec.structs.replace(QUICK, capacity=5))
-FAIRNESS = plots.draw_fairness(BURDEN)
-DRAWN = {
-    "precision": (
-        CURVES["precision"],
-        ["Precision over capacity", "rules", "0.1 %", "model at the capacity of"],
-    ),
-    "recall": (CURVES["recall"], ["Recall over capacity", "model", "95 % interval"]),
-    "calibration": (plots.draw_calibration(RECIPE.model), ["mean score of the bin", "10 %", "1 %"]),
-    "daily": (
-        plots.draw_daily_detections(RECIPE.model),
-        ["Known finds by day", "in the top 1 % of all", "04 Oct"],
-    ),
-    "selection rate": (
-        FAIRNESS["fairness_selection_rate"],
-        ["Selection rate", "channel: postal", "channel: air cargo", "all"],
-    ),
-    "importance": (
-        plots.draw_importance([{"group": "goods", "share": 0.7}, {"group": "history", "share": 0.3}]),
-        ["goods", "70 %"],
-    ),
-    "ablation": (plots.draw_ablation([LOSS]), ["group goods"]),
-    "beeswarm": (
-        plots.draw_beeswarm(
-            ["Sender is new", "Goods are vague"], VALUES, np.nan_to_num(VALUES).astype(float)
-        ),
-        ["Sender is new", "Goods are vague"],
-    ),
-    "dependence": (
-        plots.draw_dependence("Service", np.array([1.0, 2.0]), np.array([-0.5, 1.0]), 0.2, ["ems", "parcel"]),
-        ["ems", "parcel", "missing", "+1"],
-    ),
-    "dependence on a number": (
-        plots.draw_dependence("Weight", np.arange(2.0), np.arange(2.0), np.nan, ["0.1", "12"], "kg"),
-        ["12", "kg, in order, not to scale"],
-    ),
+GROUPS = [{"group": "goods", "share": 0.7}, {"group": "history", "share": 0.3}]
+LABELS = {
+    "precision": ["Precision over capacity", "rules", "0.1 %", "model at the capacity of"],
+    "recall": ["Recall over capacity", "model", "95 % interval"],
+    "calibration": ["mean score of the bin", "10 %", "1 %"],
+    "daily": ["Known finds by day", "in the top 1 % of all", "04 Oct"],
+    "fairness_selection_rate": ["Selection rate", "channel: postal", "channel: air cargo", "all"],
+    "importance": ["goods", "70 %"],
+    "ablation": ["group goods"],
+    "beeswarm": ["Sender is new", "Goods are vague"],
+    "dependence": ["ems", "parcel", "missing", "+1"],
+    "dependence on a number": ["12", "kg, in order, not to scale"],
 }
 
 
-@pytest.mark.parametrize("name", DRAWN)
-def test_a_chart_has_its_labels_as_text_and_says_how_to_read_it(name):
-    chart, labels = DRAWN[name]
+@pytest.fixture(scope="module")
+def charts():
+    burden = compute_fairness_rows(STORED.to_period(), msgspec.structs.replace(QUICK, capacity=5))
+    pair, flags = np.arange(2.0), np.nan_to_num(VALUES).astype(float)
+    return {
+        **plots.draw_capacity_curves(STORED, RECIPE),
+        **plots.draw_fairness(burden),
+        "calibration": plots.draw_calibration(RECIPE.model),
+        "daily": plots.draw_daily_detections(RECIPE.model),
+        "importance": plots.draw_importance(GROUPS),
+        "ablation": plots.draw_ablation([LOSS]),
+        "beeswarm": plots.draw_beeswarm(["Sender is new", "Goods are vague"], VALUES, flags),
+        "dependence": plots.draw_dependence("Service", pair + 1, pair * 1.5 - 0.5, 0.2, ["ems", "parcel"]),
+        "dependence on a number": plots.draw_dependence("Weight", pair, pair, np.nan, ["0.1", "12"], "kg"),
+    }
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_a_chart_has_its_labels_as_text_says_how_to_read_it_and_fits_a_telephone(charts, name):
+    """At 390 pixels a chart gets 350: text of 10.5 points must stay above 10 pixels."""
+    chart = charts[name]
     root = ElementTree.fromstring(chart.svg)
-    assert set(labels) <= {element.text for element in root.iter("{http://www.w3.org/2000/svg}text")}
+    assert set(LABELS[name]) <= {element.text for element in root.iter("{http://www.w3.org/2000/svg}text")}
     assert "mathdefault" not in chart.svg
     assert chart.label
     assert chart.caption
+    width = float(root.attrib["width"].removesuffix("pt"))
+    assert 10.5 / 72 * 96 * 350 / (width / 72 * 96) >= 10
 
 
-def test_a_curve_has_the_figure_of_the_table_at_the_capacity_of_each_office():
+def test_a_curve_has_the_figure_of_the_table_at_the_capacity_of_each_office(charts):
     """At the dotted line "capacity in use" the curve said 72 %, one list of all offices, and the table 39 %, a list for each."""
     for measure in ("precision", "recall"):
         found = RECIPE.model[f"{measure}_at_capacity"]
         assert found.is_shown
-        assert f">{format_percent(found.value)}<" in CURVES[measure].svg
+        assert f">{format_percent(found.value)}<" in charts[measure].svg
 
 
 def test_the_bars_of_the_days_add_up_to_the_counts_of_the_table(monkeypatch):
@@ -111,13 +106,6 @@ def test_ticks_that_would_cover_each_other_are_left_out():
     assert [name for name in (*names, "missing") if f">{name}<" in svg] == ["0 %", "38.0 %", "missing"]
 
 
-def test_charts_are_narrow_enough_to_be_read_on_a_telephone():
-    """At 390 pixels a chart gets 350: text of 10.5 points must stay above 10 pixels."""
-    for chart, _ in DRAWN.values():
-        width = float(ElementTree.fromstring(chart.svg).attrib["width"].removesuffix("pt"))
-        assert 10.5 / 72 * 96 * 350 / (width / 72 * 96) >= 10
-
-
-def test_ticks_of_the_calibration_do_not_cover_each_other():
-    texts = ElementTree.fromstring(DRAWN["calibration"][0].svg).iter("{http://www.w3.org/2000/svg}text")
+def test_ticks_of_the_calibration_do_not_cover_each_other(charts):
+    texts = ElementTree.fromstring(charts["calibration"].svg).iter("{http://www.w3.org/2000/svg}text")
     assert 4 <= sum(text.text is not None and text.text.endswith(" %") for text in texts) <= 16

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as some
 from support.cases import read_cases
 from support.messages import build_message
@@ -50,7 +50,6 @@ TEXTS = some.text(max_size=12) | some.sampled_from(["KR", "RB123456785GB", "12.5
 VALUES = some.none() | some.booleans() | some.floats() | TEXTS
 
 
-@settings(max_examples=150)
 @given(
     some.recursive(
         VALUES,
