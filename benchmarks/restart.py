@@ -1,6 +1,6 @@
 """Measure the cost of a restart after kill -9 (time and CPU until the process is ready), and of a snapshot.
 
-    python -m benchmarks.restart [--entries 300000] [--keys 1000000] [--starts 3]
+    python -m benchmarks.restart [--entries 100000] [--keys 1000000] [--starts 3]
 
 The log gets a tenth of the entries, a snapshot, and then the rest. Of 100 entries 88 are new consignments, 4 amend one, 6 are
 outcomes and 2 cancellations; two thirds of these belong to consignments from before the snapshot. The service is started as by a
@@ -44,7 +44,7 @@ MODEL_ROWS = 8_000
 
 
 def main() -> None:
-    options = parse_options(__doc__, entries=300_000, keys=1_000_000, starts=3)
+    options = parse_options(__doc__, entries=100_000, keys=1_000_000, starts=3)
     with TemporaryDirectory(prefix="npsrisk-restart-") as name:
         state_dir = deploy(grow(make_world(MODEL_ROWS)), Path(name)).state_dir
         # Byte code is on disk, as where pip has installed npsrisk: to compile the modules takes a third of a start.

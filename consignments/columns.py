@@ -508,11 +508,9 @@ def unify_spellings(frame: pd.DataFrame) -> pd.DataFrame:
     """Return consignments of which each has one spelling of its identifier: that of its first row."""
     if "sequence" not in frame:  # each consignment has one row
         return frame
-    names = normalize_column(frame[IDENTIFIER])
-    codes = names.dictionary_encode().indices.to_numpy()
+    codes = normalize_column(frame[IDENTIFIER]).dictionary_encode().indices.to_numpy()
     first = np.unique(codes, return_index=True)[1][codes]
-    spelled = frame[IDENTIFIER].iloc[first].array
-    return frame.assign(**{IDENTIFIER: spelled})
+    return frame.assign(**{IDENTIFIER: frame[IDENTIFIER].iloc[first].array})
 
 
 def normalize_column(names: pd.Series) -> Any:

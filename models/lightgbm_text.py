@@ -32,9 +32,9 @@ TREE_KEYS = READ_KEYS | UNUSED_KEYS | {"num_leaves", "num_cat", "is_linear", "le
 
 CATEGORICAL, DEFAULT_LEFT = 1, 2
 NO_MISSING, ZERO_MISSING, NAN_MISSING = 0, 1, 2
-INTEGERS = msgspec.json.Decoder(list[Annotated[int, msgspec.Meta(gt=-(10**12), lt=10**12)]])
-NUMBERS = msgspec.json.Decoder(list[float])
-THRESHOLDS = msgspec.json.Decoder(list[float | Literal["inf", "-inf"]])
+INTEGERS = "whole numbers", msgspec.json.Decoder(list[Annotated[int, msgspec.Meta(gt=-(10**12), lt=10**12)]])
+NUMBERS = "finite numbers", msgspec.json.Decoder(list[float])
+THRESHOLDS = "numbers", msgspec.json.Decoder(list[float | Literal["inf", "-inf"]])
 
 
 class Tree(NamedTuple):
@@ -108,7 +108,7 @@ def _split_text(text: str, where: str) -> tuple[dict[str, str], list[str]]:
 
 
 def _split_trees(body: str, sizes: str, where: str) -> Iterator[str]:
-    lengths = _parse_integers(sizes, None, f"{where}, tree_sizes")
+    lengths = _parse_list(sizes, INTEGERS, None, f"{where}, tree_sizes")
     if not 1 <= len(lengths) <= MAX_TREES:
         _refuse("too many trees or none", where, len(lengths), f"1 to {MAX_TREES}")
     at = 0
@@ -137,7 +137,7 @@ def _parse_pairs(lines: str, required: set[str], optional: set[str], where: str)
 
 def _parse_feature_names(header: dict[str, str], where: str) -> list[str]:
     names = header["feature_names"].split(" ")
-    (highest,) = _parse_integers(header["max_feature_idx"], 1, f"{where}, max_feature_idx")
+    (highest,) = _parse_list(header["max_feature_idx"], INTEGERS, 1, f"{where}, max_feature_idx")
     if highest + 1 != len(names) or len(names) > MAX_FEATURES:
         _refuse("the feature names do not fit the number of features", where, len(names), highest + 1)
     return names
@@ -145,22 +145,24 @@ def _parse_feature_names(header: dict[str, str], where: str) -> list[str]:
 
 def _read_tree(block: str, where: str, features: int) -> Tree:
     pairs = _parse_pairs(block.rstrip("\n"), TREE_KEYS, set(), where)
-    (leaves,) = _parse_integers(pairs["num_leaves"], 1, f"{where}, num_leaves")
+    (leaves,) = _parse_list(pairs["num_leaves"], INTEGERS, 1, f"{where}, num_leaves")
     if pairs["num_cat"] != "0" or pairs["is_linear"] != "0":
         _refuse("categorical splits and linear leaves are not walked here", where, expected="numeric splits")
     if not 1 <= leaves <= MAX_LEAVES:
         _refuse("too many leaves or none", where, leaves, f"1 to {MAX_LEAVES}")
 
     def read(key: str, count: int = leaves - 1) -> list[int]:
-        return _parse_integers(pairs[key], count, f"{where}, {key}")
+        return _parse_list(pairs[key], INTEGERS, count, f"{where}, {key}")
 
+    # All values except missing ones are below a threshold of infinity.
+    thresholds = re.sub("-?inf", r'"\g<0>"', pairs["threshold"])
     tree = Tree(
         feature=read("split_feature"),
-        threshold=_parse_thresholds(pairs["threshold"], leaves - 1, f"{where}, threshold"),
+        threshold=[*map(float, _parse_list(thresholds, THRESHOLDS, leaves - 1, f"{where}, threshold"))],
         decision=read("decision_type"),
         child=list(zip(read("left_child"), read("right_child"), strict=True)),
         rows=read("internal_count"),
-        leaf_value=_parse_numbers(pairs["leaf_value"], leaves, f"{where}, leaf_value"),
+        leaf_value=_parse_list(pairs["leaf_value"], NUMBERS, leaves, f"{where}, leaf_value"),
         leaf_rows=read("leaf_count", leaves),
     )
     _check_tree(tree, where, features)
@@ -197,26 +199,13 @@ def measure_paths(tree: Tree) -> tuple[int, int]:
     return max(depth, default=0), max(map(len, features), default=0)
 
 
-def _parse_integers(text: str, count: int | None, where: str) -> list[int]:
-    return _parse_list(text, INTEGERS, count, where, "whole numbers")
-
-
-def _parse_numbers(text: str, count: int, where: str) -> list[float]:
-    return _parse_list(text, NUMBERS, count, where, "finite numbers")
-
-
-def _parse_thresholds(text: str, count: int, where: str) -> list[float]:
-    """Parse thresholds; all values except missing ones are below that of infinity."""
-    quoted = re.sub("-?inf", r'"\g<0>"', text)
-    return list(map(float, _parse_list(quoted, THRESHOLDS, count, where, "numbers")))
-
-
 def _parse_list(
-    text: str, numbers: msgspec.json.Decoder[list[NumberT]], count: int | None, where: str, noun: str
+    text: str, numbers: tuple[str, msgspec.json.Decoder[list[NumberT]]], count: int | None, where: str
 ) -> list[NumberT]:
     """Parse plain numbers as JSON; Python would also accept underscores, `nan` and other spellings."""
+    noun, decoder = numbers
     try:
-        values = numbers.decode(f"[{text.replace(' ', ',')}]")
+        values = decoder.decode(f"[{text.replace(' ', ',')}]")
     except msgspec.MsgspecError:
         _refuse(f"not {noun}", where, repr(text))
     if count is not None and len(values) != count:

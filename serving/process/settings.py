@@ -114,7 +114,7 @@ class Settings(BaseSettings):
     """Days after which the service forgets a master or a house that came as a message. Then one no longer adds to the other."""
     max_links: int = Field(200_000, ge=1)
     """Maximum number of masters, houses and listed items that are kept for each other, of about half a kilobyte each. Above it the oldest are forgotten."""
-    snapshot_entries: int = Field(200_000, ge=1)
+    snapshot_entries: int = Field(100_000, ge=1)
     """A snapshot of the state is written after this number of new log entries."""
     snapshot_seconds: float = Field(900.0, gt=0)
     """A snapshot is also written after this number of seconds, if there is any new entry."""

@@ -126,7 +126,7 @@ DAMAGES: dict[Damage, str] = {
     cut_note: "not a release that can be served",
     alter_weights: "the file was altered",
     remove_file: "the bundle is incomplete",
-    give_no_number: "not numbers",
+    give_no_number: "not finite numbers",
     fail_examples: "the self-test failed",
 }
 """Each way, and words of the reason for which it is refused."""
