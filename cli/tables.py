@@ -49,7 +49,7 @@ class GivenTables:
             return None
         from consignments.tables import read_table
 
-        table = read_table(path, record, strict=self.strict)
+        table = read_table(path, record)
         self._report(table.report, table.rejects)
         if "indicators" in table.frame and table.frame["indicators"].notna().any():
             install_operation_keys()
@@ -75,7 +75,7 @@ class GivenTables:
         if path is None or not path.exists() or not is_parquet(path):
             frame = self.read_table(path, record)
             return None if frame is None else InMemoryTable(frame)
-        stream = stream_table(path, record, strict=self.strict, progress=progress)
+        stream = stream_table(path, record, progress=progress)
         self._report(stream.report, stream.rejects)
         return stream
 
@@ -90,13 +90,15 @@ class GivenTables:
         return FeatureInputs(first, () if past is None else (past,), outcomes, alerts)
 
     def _report(self, report: "ReadReport", rejects: "tuple[Reject, ...]") -> None:
-        from consignments.validation import write_rejects
+        from consignments.validation import refuse_rejects, write_rejects
 
         if report.is_notable:
             click.echo(report.to_text(), err=True)
         self.found += rejects
         if self.rejects is not None and rejects:
             write_rejects(self.found, self.rejects)
+        if self.strict:
+            refuse_rejects(rejects)
         see = "add --rejects FILE to see" if self.rejects is None else f"see {self.rejects} for"
         report.refuse_total_rejection(todo=f"{see} each invalid row and its reason")
 

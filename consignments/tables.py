@@ -33,6 +33,7 @@ from consignments.validation import (
     finish_check,
     keep_rows,
     refuse_missing_columns,
+    refuse_rejects,
     to_frame,
 )
 from consignments.workers import pause_garbage_collection
@@ -100,7 +101,9 @@ def read_scores(path: Path | str) -> pd.DataFrame:
 def _check_table(given: RawTable | ParquetTable, record: type[msgspec.Struct], strict: bool) -> Table:
     refuse_missing_columns(given.columns, record, given.name)
     checks = [check_part(part, given.columns, record) for part in given.parts]
-    report, rejects = finish_check(given, checks, given.parts, record, strict)
+    report, rejects = finish_check(given, checks, given.parts, record)
+    if strict:
+        refuse_rejects(rejects)
     return Table(concat_rows([check.kept for check in checks]), report, rejects)
 
 
@@ -149,12 +152,7 @@ class TableStream:
 
 
 def stream_table(
-    path: Path,
-    record: type[Consignment],
-    *,
-    strict: bool = False,
-    piece_rows: int = CHUNK_ROWS,
-    progress: Progress | None = None,
+    path: Path, record: type[Consignment], *, piece_rows: int = CHUNK_ROWS, progress: Progress | None = None
 ) -> TableStream:
     """Check a Parquet table as `read_table` does, with one chunk in memory at a time."""
     table = ParquetTable.open(path)
@@ -164,7 +162,7 @@ def stream_table(
         checks.append(check_part(part, table.columns, record, ORDER_COLUMNS))
         if progress is not None:
             progress("check", sum(len(each.good) for each in checks), table.rows)
-    report, rejects = finish_check(table, checks, table.read_parts(piece_rows), record, strict)
+    report, rejects = finish_check(table, checks, table.read_parts(piece_rows), record)
     return TableStream(
         path=path,
         report=report,

@@ -285,12 +285,8 @@ def finish_check(
     checks: Sequence[PartCheck],
     parts: Iterable[TablePart],
     record: type[msgspec.Struct],
-    strict: bool,
 ) -> tuple[ReadReport, tuple[Reject, ...]]:
-    """Reject or drop repeated rows, and report on all parts, which are read again only if they have invalid rows.
-
-    Raise `FileFault` if the table is read strictly and any row is invalid.
-    """
+    """Reject or drop repeated rows, and report on all parts, which are read again only if they have invalid rows."""
     repeats = _drop_repeated_outcomes(checks, record) if issubclass(record, Outcome) else 0
     # In a log a row with the identifier of an earlier row amends or replaces that one.
     is_log = SEQUENCE in given.columns and not issubclass(record, Truth)
@@ -299,10 +295,6 @@ def finish_check(
     pairs = zip(checks, parts, strict=True) if any(check.faults for check in checks) else ()
     found = chain.from_iterable(_build_rejects(part, check.faults, record) for check, part in pairs)
     rejects = (*given.rejects, *_limit_rejects(found, given.name))
-    if strict and rejects:
-        more = f" and {len(rejects) - 1} more" if len(rejects) > 1 else ""
-        what = f"invalid rows, and none is allowed here: {rejects[0]}{more}"
-        raise FileFault(what, todo="correct or drop these rows")
     reasons = Counter(reject.reason for reject in given.rejects)
     for fault in (fault for check in checks for fault in check.faults):
         reasons[f"{fault.column}: {fault.text}"] += int(fault.rows.sum())
@@ -323,6 +315,14 @@ def finish_check(
         examples=examples,
     )
     return report, rejects
+
+
+def refuse_rejects(rejects: Sequence[Reject]) -> None:
+    """Raise `FileFault` if any row of a table that is read strictly is invalid."""
+    if rejects:
+        more = f" and {len(rejects) - 1} more" if len(rejects) > 1 else ""
+        what = f"invalid rows, and none is allowed here: {rejects[0]}{more}"
+        raise FileFault(what, todo="correct or drop these rows")
 
 
 def _drop_repeated_outcomes(checks: Sequence[PartCheck], record: type[Outcome]) -> int:

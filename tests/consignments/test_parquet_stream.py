@@ -65,9 +65,9 @@ def test_pieces_are_the_table_with_its_rejects_and_its_report(path: Path, piece_
     assert len(stream) == len(table.frame)
 
 
-def test_a_stream_refuses_a_missing_column_and_strictly_rows_at_fault(path: Path, tmp_path: Path) -> None:
+def test_a_missing_column_is_refused_and_strictly_rows_at_fault(path: Path, tmp_path: Path) -> None:
     with pytest.raises(FileFault, match="invalid rows, and none is allowed here"):
-        stream_table(path, Consignment, strict=True)
+        read_table(path, Consignment, strict=True)
     write_table(frame(1).drop(columns="channel"), tmp_path / "without.parquet")
     with pytest.raises(FileFault, match="missing required column channel"):
         stream_table(tmp_path / "without.parquet", Consignment)
