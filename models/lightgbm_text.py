@@ -9,7 +9,6 @@ import msgspec
 from consignments.errors import BundleRefused
 
 NumberT = TypeVar("NumberT")
-
 MAX_TEXT_CHARACTERS = 64 * 1024 * 1024
 MAX_TREES = 10_000
 MAX_LEAVES = 4096

@@ -1,7 +1,7 @@
 """Boosted trees without LightGBM: raw scores with its bits, and exact Shapley values."""
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -35,6 +35,7 @@ class Trees:
         return [_trace_features(trees, points) for points, trees in parts.items() if points]
 
     @classmethod
+    @lru_cache(maxsize=4)  # a training and a gate read the fits that they wrote or compared several times
     def from_text(cls, text: str, *, where: str = "trees.txt") -> "Trees":
         """Parse the text of a binary LightGBM model with numeric splits; raise `BundleRefused` if it is damaged or another one."""
         names, trees = parse_trees(text, where)

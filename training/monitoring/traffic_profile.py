@@ -120,7 +120,7 @@ def build_traffic_profile(
             column: {value: describe_activity(seen.day[mine]) for value, mine in found.items()}
             for column, found in sources.items()
         },
-        usual=compute_usual(seen.spec, seen.X),
+        usual={} if like else compute_usual(seen.spec, seen.X),
     )
 
 

@@ -1,5 +1,6 @@
 """Senders and consignees of a simulated world, with names, addresses, contacts and lasting habits."""
 
+from operator import getitem
 from string import ascii_uppercase
 
 import numpy as np
@@ -23,6 +24,7 @@ TEXT_COLUMNS = (*NAME_COLUMNS, *PLACE_COLUMNS, "phone", "email", "account")
 NUMBER_COLUMNS = ("kind", "country", "born", "opened", "leaning", "traits")
 TRAITS = CAPITALS, LANGUAGE, COURIER, DECLARANT, FRONT = tuple(range(5))
 """Positions of a party's traits: lasting numbers from 0 to 1 that decide how it sends."""
+SIGNS = {"#": "0123456789", "@": ascii_uppercase}  # of a pattern, with what each stands for
 BLOCK_DIGITS = 3  # digits that vary within a block of phone numbers bought together (assumed)
 
 
@@ -219,14 +221,11 @@ class SimulatedParties:
 
 def fill_pattern(draws: Draws, form: str, count: int) -> list[str]:
     """Fill a pattern: `#` is any digit, `@` any letter."""
-    drawn = {"#": "0123456789", "@": ascii_uppercase}
-    columns = (
-        [drawn[sign][at] for at in draws.integers(0, len(drawn[sign]), count)]
-        if sign in drawn
-        else [sign] * count
-        for sign in form
-    )
-    return ["".join(signs) for signs in zip(*columns, strict=True)]
+    signs = [SIGNS[sign] for sign in form if sign in SIGNS]
+    sizes = np.array([len(each) for each in signs], dtype=np.int64)
+    drawn = draws.integers(0, sizes[:, None], (len(signs), count)).T.tolist()
+    filled = form.replace("#", "{}").replace("@", "{}")
+    return [filled.format(*map(getitem, signs, places)) for places in drawn]
 
 
 def _draw_person_names(draws: Draws, count: int, culture: Parameters) -> list[list[str]]:
