@@ -62,9 +62,9 @@ class Chart:
             axes = figure.subplots()
             yield axes
             self._finish(figure, axes)
-            FigureCanvasSVG(figure)
             text = io.StringIO()
-            figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+            # Figure.savefig would draw twice.
+            FigureCanvasSVG(figure).print_svg(text, metadata={"Date": None, "Creator": None})
         drawn = text.getvalue()
         self.svg = drawn[drawn.index("<svg") :]
 
