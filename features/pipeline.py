@@ -20,6 +20,7 @@ from features.goods.kernels import TEXT_SCORE
 from features.goods.text_weights import score_texts
 from features.history.keys import KeyBuilder, Keys, list_key_kinds
 from features.history.pseudonyms import Pseudonyms
+from features.history.readings import build_history_features
 from features.history.table import History
 from features.normalization.normal_forms import NormalForms, normalize_consignment, normalize_goods
 from features.parties import PARTY_FEATURES, compute_party_values
@@ -63,8 +64,7 @@ class Pipeline:
             *self.alerts.features,
         ]
         self._goods_at, self.history_at = len(before_goods), len(before_goods) + len(GOODS_FEATURES)
-        history = self.create_history(capacity=16).features
-        self.spec = Spec([*before_goods, *GOODS_FEATURES, *history])
+        self.spec = Spec([*before_goods, *GOODS_FEATURES, *build_history_features(self.kinds)])
 
     def create_history(self, capacity: int = 1 << 16, max_keys: int | None = None) -> History:
         """Create an empty history over the keys of this pipeline, with at most `max_keys` keys."""

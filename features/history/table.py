@@ -21,7 +21,6 @@ from features.history import kernels
 from features.history.kept_table import FORMAT_VERSION, build_state, release_pages, require_addressable
 from features.history.kernels import HistoryArrays, Keys, Rows, Steps
 from features.history.keys import KeyKind
-from features.history.readings import build_history_features
 from features.table import SIDES
 
 GROWTH_RATIO = 0.25
@@ -48,7 +47,6 @@ class History:
             got, expected = f"max_keys {max_keys}", f"at least {self._new_keys}; a million or more is usual"
             raise BadSetting("history has no room for a single consignment", got=got, expected=expected)
         self.kinds = kinds
-        self.features = build_history_features(kinds)
         self.max_keys = max_keys
         self._most_heads = None if max_keys is None else max_keys + kernels.TOTALS_PLACE + 1
         self._swept_on = self._full_on = kernels.NO_DAY

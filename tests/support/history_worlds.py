@@ -14,6 +14,7 @@ from features.history.kernels import FIRST_BLOCK, TODAY, HistoryArrays
 from features.history.keys import KeyKind
 from features.history.live import LiveHistory, VisibleOutcome
 from features.history.ordering import ARRIVAL, OUTCOME, ArrivalEvents, Outcomes, order_events
+from features.history.readings import build_history_features
 from features.history.table import History
 from features.history.table_fold import TableFold
 
@@ -30,7 +31,7 @@ NETWORK_KINDS = tuple(
 )
 """Of each side, some join networks."""
 NO_OTHERS = (0,) * len(NETWORK_KINDS)
-ROW = History(KINDS).width
+ROW = len(build_history_features(KINDS))
 """Readings of one arrival."""
 START = 19_783
 """1 March 2024."""

@@ -62,9 +62,9 @@ class Chart:
             axes = figure.subplots()
             yield axes
             self._finish(figure, axes)
+            canvas: Any = FigureCanvasSVG(figure)
             text = io.StringIO()
-            # Figure.savefig would draw twice.
-            FigureCanvasSVG(figure).print_svg(text, metadata={"Date": None, "Creator": None})
+            canvas.print_svg(text, metadata={"Date": None, "Creator": None})  # savefig draws twice
         drawn = text.getvalue()
         self.svg = drawn[drawn.index("<svg") :]
 
