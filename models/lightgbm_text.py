@@ -31,6 +31,7 @@ TREE_KEYS = READ_KEYS | UNUSED_KEYS | {"num_leaves", "num_cat", "is_linear", "le
 
 CATEGORICAL, DEFAULT_LEFT = 1, 2
 NO_MISSING, ZERO_MISSING, NAN_MISSING = 0, 1, 2
+NUMBER_LIST = re.compile(r'[-+.0-9e "inf]*')
 INTEGERS = "whole numbers", msgspec.json.Decoder(list[Annotated[int, msgspec.Meta(gt=-(10**12), lt=10**12)]])
 NUMBERS = "finite numbers", msgspec.json.Decoder(list[float])
 THRESHOLDS = "numbers", msgspec.json.Decoder(list[float | Literal["inf", "-inf"]])
@@ -203,6 +204,8 @@ def _parse_list(
 ) -> list[NumberT]:
     """Parse plain numbers as JSON; Python would also accept underscores, `nan` and other spellings."""
     noun, decoder = numbers
+    if not NUMBER_LIST.fullmatch(text):
+        _refuse(f"not {noun}", where, repr(text))
     try:
         values = decoder.decode(f"[{text.replace(' ', ',')}]")
     except msgspec.MsgspecError:

@@ -224,7 +224,7 @@ def fill_pattern(draws: Draws, form: str, count: int) -> list[str]:
     signs = [SIGNS[sign] for sign in form if sign in SIGNS]
     sizes = np.array([len(each) for each in signs], dtype=np.int64)
     drawn = draws.integers(0, sizes[:, None], (len(signs), count)).T.tolist()
-    filled = form.replace("#", "{}").replace("@", "{}")
+    filled = "".join("{}" if sign in SIGNS else sign for sign in form)
     return [filled.format(*map(getitem, signs, places)) for places in drawn]
 
 
