@@ -98,7 +98,7 @@ class GivenTables:
         if self.rejects is not None and rejects:
             write_rejects(self.found, self.rejects)
         if self.strict:
-            refuse_rejects(rejects)
+            refuse_rejects(rejects, self.rejects)
         see = "add --rejects FILE to see" if self.rejects is None else f"see {self.rejects} for"
         report.refuse_total_rejection(todo=f"{see} each invalid row and its reason")
 

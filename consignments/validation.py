@@ -20,7 +20,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from consignments import columns
-from consignments.columns import Finding, Mask
+from consignments.columns import ColumnIssue, Mask
 from consignments.doubts import list_rules
 from consignments.errors import FileFault, Reject
 from consignments.files.parquet_files import ParquetTable
@@ -133,9 +133,9 @@ class PartCheck:
     `given` has a bit for each field of each of them: whether it has a value.
     """
 
-    faults: list[Finding]
+    faults: list[ColumnIssue]
     unknown: tuple[str, ...]
-    doubts: list[Finding]
+    doubts: list[ColumnIssue]
     good: Mask
     kept: Any
     given: NDArray[np.uint8]
@@ -212,7 +212,7 @@ def check_part(
         | {name: columns.drop_broken_texts(_get_column(part.table, name, pa.null()))[0] for name in others}
     )
     doubts = [doubt for read in reads.values() for doubt in read.doubts]
-    faults = [Finding(name, *fault) for name, read in reads.items() for fault in read.faults]
+    faults = [ColumnIssue(name, *fault) for name, read in reads.items() for fault in read.faults]
     bad = columns.combine_masks((each.rows for each in faults), len(table))
     faults += _find_row_faults(table, record, bad)
     inside = sorted(f"items.{name}" for read in reads.values() for name in read.unknown)
@@ -262,7 +262,7 @@ def concat_rows(tables: Sequence[Any]) -> Any:
         return pa.concat_tables(tables)
 
 
-def _find_row_faults(table: Any, record: type[msgspec.Struct], bad: Mask) -> list[Finding]:
+def _find_row_faults(table: Any, record: type[msgspec.Struct], bad: Mask) -> list[ColumnIssue]:
     """Find rows with contradictory values, and rows of a log dated after tomorrow, among those without a fault in a column.
 
     History keeps only the days before its latest event, so one row dated years ahead would expire all others. Without
@@ -276,7 +276,7 @@ def _find_row_faults(table: Any, record: type[msgspec.Struct], bad: Mask) -> lis
         names = [name for name in ARRIVAL_TIME_COLUMNS if name in table.column_names]
         times = to_frame(table.select(names))
         found += [(name, AFTER_TOMORROW, get_time_column_us(times, name) > latest_us) for name in names]
-    faults = [Finding(column, reason, rows & ~bad) for column, reason, rows in found]
+    faults = [ColumnIssue(column, reason, rows & ~bad) for column, reason, rows in found]
     return [fault for fault in faults if fault.rows.any()]
 
 
@@ -317,12 +317,13 @@ def finish_check(
     return report, rejects
 
 
-def refuse_rejects(rejects: Sequence[Reject]) -> None:
-    """Raise `FileFault` if any row of a table that is read strictly is invalid."""
+def refuse_rejects(rejects: Sequence[Reject], written: Path | None = None) -> None:
+    """Raise `FileFault` if any row of a table that is read strictly is invalid; `written` is the file of its rejects."""
     if rejects:
         more = f" and {len(rejects) - 1} more" if len(rejects) > 1 else ""
+        see = f"; see {written} for each invalid row and its reason" if written else ""
         what = f"invalid rows, and none is allowed here: {rejects[0]}{more}"
-        raise FileFault(what, todo="correct or drop these rows")
+        raise FileFault(what, todo=f"correct or drop these rows{see}")
 
 
 def _drop_repeated_outcomes(checks: Sequence[PartCheck], record: type[Outcome]) -> int:
@@ -352,7 +353,7 @@ def _reject_repeated_identifiers(checks: Sequence[PartCheck], record: type[msgsp
     codes = unified.dictionary_encode().indices.to_numpy()
     repeats = codes <= np.maximum.accumulate(np.concatenate([[-1], codes]))[:-1]
     for check, mine in _split_rows(checks, repeats):
-        check.faults.append(Finding(identifier, f"repeated {identifier}", check.drop_rows(mine)))
+        check.faults.append(ColumnIssue(identifier, f"repeated {identifier}", check.drop_rows(mine)))
 
 
 def _count_doubts(checks: Iterable[PartCheck]) -> tuple[dict[str, int], dict[str, tuple[str, ...]]]:
@@ -370,7 +371,7 @@ def _count_doubts(checks: Iterable[PartCheck]) -> tuple[dict[str, int], dict[str
 
 
 def _build_rejects(
-    part: TablePart, faults: Sequence[Finding], record: type[msgspec.Struct]
+    part: TablePart, faults: Sequence[ColumnIssue], record: type[msgspec.Struct]
 ) -> Iterator[Reject]:
     """Build the rejects of the invalid rows of a part, in order."""
     fields = get_fields(record)
