@@ -7,7 +7,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Literal, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import msgspec
 
@@ -17,6 +17,7 @@ from consignments.files.whole_files import draft_file
 
 MANIFEST_NAME = "_manifest.json"
 MAX_MANIFEST_BYTES = 1 << 26
+FORMAT = 1
 T = TypeVar("T")
 
 
@@ -43,7 +44,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     columns: tuple[ColumnEntry, ...] = ()
     parts: tuple[PartEntry, ...] = ()
     complete: bool = False
-    format: Literal[1] = 1
+    format: int = FORMAT
 
     @property
     def rows(self) -> int:
@@ -56,7 +57,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ) -> Self:
         """Read the manifest of a folder; raise `BadInput` if inputs are given and the table was computed from other ones."""
         again = "remove the folder and write the table again"
-        manifest = read_manifest(folder / MANIFEST_NAME, cls, "the manifest of the table", again)
+        manifest = read_manifest(folder / MANIFEST_NAME, cls, "the manifest of the table", again, FORMAT)
         differing = [] if inputs is None else list_differences(manifest.inputs, inputs)
         if differing:
             raise BadInput(what, where=str(folder), got=f"other {', '.join(differing)}", todo=todo)
@@ -77,10 +78,9 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                     where=name_file(folder / name),
                     todo=f"move it out of the folder, or remove {MANIFEST_NAME} to read all files",
                 )
-        todo = "restore it, or remove the folder and write the table again"
+        todo, by = "restore it, or remove the folder and write the table again", f", by {MANIFEST_NAME}"
         for part in self.parts:
-            path, by = folder / part.name, f", by {MANIFEST_NAME}"
-            check_file(path, part.bytes, part.sha256, "a part of the table", todo, by)
+            check_file(folder / part.name, part.bytes, part.sha256, "a part of the table", todo, by)
 
 
 def list_differences(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
@@ -88,14 +88,18 @@ def list_differences(one: Mapping[str, str], other: Mapping[str, str]) -> list[s
     return [name for name in dict.fromkeys([*one, *other]) if one.get(name) != other.get(name)]
 
 
-def read_manifest(path: Path, kind: type[T], what: str, todo: str) -> T:
-    """Read a manifest; raise `FileFault` if that is not possible."""
+def read_manifest(path: Path, kind: type[T], what: str, todo: str, known: int | None = None) -> T:
+    """Read a manifest; raise `FileFault` if that is not possible, or if its format is not the `known` one."""
     try:
         with path.open("rb") as file:
-            return msgspec.json.decode(file.read(MAX_MANIFEST_BYTES), type=kind)
+            given = msgspec.json.decode(file.read(MAX_MANIFEST_BYTES), type=dict[str, Any])
+        if (found := given.get("format", known)) == known:
+            return msgspec.convert(given, kind)
     except (OSError, msgspec.DecodeError) as error:
         got = str(error).splitlines()[0]
         raise FileFault(f"{what} cannot be read", where=str(path), got=got, todo=todo) from error
+    got, expected = f"format {found}", f"format {known}"
+    raise FileFault(f"{what} has another format", where=str(path), got=got, expected=expected, todo=todo)
 
 
 def check_file(path: Path, size: int, sha256: str, what: str, todo: str, by: str = "") -> None:

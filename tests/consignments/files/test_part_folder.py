@@ -197,11 +197,15 @@ def test_a_table_without_rows_is_one_part(tmp_path: Path) -> None:
     assert ParquetTable.open(tmp_path / "t").columns == ("consignment_id", "score")
 
 
-@pytest.mark.parametrize("content", ["{", json.dumps({"inputs": {}, "format": 9}), "[]"])
-def test_a_manifest_of_another_form_is_refused(tmp_path: Path, content: str) -> None:
+OTHER = "manifest of the table has another format; got format 9; expected format 1; remove the folder"
+FORMS = {"{": "manifest", json.dumps({"files": [], "format": 9}): OTHER, "[]": "manifest"}
+
+
+@pytest.mark.parametrize(("content", "told"), FORMS.items())
+def test_a_manifest_of_another_form_is_refused(tmp_path: Path, content: str, told: str) -> None:
     write(tmp_path / "t", compute_in(10))
     (tmp_path / "t" / MANIFEST_NAME).write_text(content)
-    with pytest.raises(FileFault, match="manifest"):
+    with pytest.raises(FileFault, match=told):
         ParquetTable.open(tmp_path / "t")
 
 
