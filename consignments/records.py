@@ -31,6 +31,8 @@ TARGET_NAMES: dict[Target, str] = {
     "any_offence": "offences of any kind",
 }
 """The targets in words."""
+SIDES = ("sender", "consignee")
+"""The parties of a consignment, in the order of two that nothing else tells apart."""
 
 Identifier = Annotated[str, Meta(min_length=1, max_length=100)]
 Code = Annotated[str, Meta(max_length=100)]

@@ -4,11 +4,11 @@ An invalid file raises `FileFault`; an invalid row becomes a `Reject`, and the o
 `consignments.records`, so tables and the HTTP interface accept the same values.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 
 from consignments.columns import LIST_DECODERS, TYPES, Mask, convert_frame, encode_list, normalize_array
+from consignments.doubts import ConsignmentT, RecordT
 from consignments.errors import Reject
 from consignments.files.parquet_files import ParquetTable
 from consignments.files.raw_tables import RawTable, TablePart, refuse_bad_columns
@@ -36,14 +37,12 @@ from consignments.validation import (
     refuse_rejects,
     to_frame,
 )
-from consignments.workers import pause_garbage_collection
+from consignments.workers import Progress, pause_garbage_collection
 
 __all__ = ["Reject", "convert_lists", "write_chunks", "write_table"]
 
 RECORD_ROWS = 1000
 """Rows of a checked table that are converted to records at a time."""
-RecordT = TypeVar("RecordT", bound=msgspec.Struct)
-ConsignmentT = TypeVar("ConsignmentT", bound=Consignment)
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,6 @@ def _check_table(given: RawTable | ParquetTable, record: type[msgspec.Struct], s
 CHUNK_ROWS = 10_000
 ORDER_COLUMNS = ("consignment_id", "received_at", "cancelled_at", "issued_at", SEQUENCE, CANCELLED_SEQUENCE)
 """Columns of a consignment that determine the order of history."""
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass

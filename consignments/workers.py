@@ -20,6 +20,8 @@ CHUNKS_AHEAD = 2  # number of chunks per process that are read ahead
 PARENT_CHECK_SECONDS = 1.0
 A = TypeVar("A")
 B = TypeVar("B")
+Progress = Callable[[str, int, int], None]
+"""What a run reports: its step, and how much of how much of it is done."""
 
 
 class WorkerPool:

@@ -10,10 +10,10 @@ from importlib.resources import files
 from operator import itemgetter
 from typing import Any
 
+from consignments.records import SIDES as SIDES
 from features.spec import Feature
 
 MAX_FLOAT32 = 3.4028e38  # largest finite float32, the type of feature rows
-SIDES = ("sender", "consignee")
 
 
 class FeatureGroup:

@@ -26,7 +26,7 @@ from consignments.files.raw_tables import READABLE_FORMATS, RawTable, TablePart,
 from consignments.workers import pause_garbage_collection
 
 SCAN_BYTES = 1 << 20
-MAX_REJECTED_BYTES = 1_000
+MAX_KEPT_BYTES = 1_000
 MAX_LINE_BYTES = 1 << 24
 """Maximum length of a line of JSON Lines; in CSV a row has the same limit."""
 MAX_TEXT_FILE_BYTES = 1 << 32
@@ -226,7 +226,7 @@ def _read_lines(file: BinaryIO, where: str) -> Iterator[tuple[int, bytes]]:
 
 def _build_json_reject(place: str, line: bytes, error: Exception) -> Reject:
     if isinstance(error, RecursionError):
-        return Reject(place, "", "", "nested too deeply", line[:MAX_REJECTED_BYTES].decode(errors="replace"))
+        return Reject(place, "", "", "nested too deeply", line[:MAX_KEPT_BYTES].decode(errors="replace"))
     reason = "not a JSON object" if isinstance(error, msgspec.ValidationError) else "not JSON"
     return Reject(place, "", "", reason, line.decode().rstrip())
 

@@ -9,13 +9,12 @@ from typing import Any, NamedTuple
 from consignments.errors import MessageFault
 from consignments.messages.air.cargo_imp import unwrap_interchange
 from consignments.messages.configuration import load_table
-from consignments.messages.content.trees import HEAD_BYTES, decode_head, find_root
+from consignments.messages.content import trees
 from consignments.messages.parsed import Ignored, MessageContext, Parsed, build_mapping_fault
 from consignments.messages.post.mapped import matches_mapping, read_mapped
 from consignments.messages.post.mapping import MessageMapping
 from consignments.messages.xml_parsing import parse_xml
 
-MAX_MESSAGE_BYTES = 10_000_000
 MAX_STREAM_BYTES = 300_000_000
 """Bound of the kinds that are read as a stream: 99,999 postal items in one declaration."""
 COMPRESSIONS = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
@@ -36,7 +35,7 @@ class MessageKind(NamedTuple):
     reader: str = ""
     reason: str = ""
     newest: int | None = None
-    max_bytes: int = MAX_MESSAGE_BYTES
+    max_bytes: int = trees.MAX_TREE_BYTES
     page: str = ""
     mapping: MessageMapping | None = None
 
@@ -83,13 +82,13 @@ def _load_function(name: str) -> Any:
 
 def detect_kind(content: bytes, mappings: Sequence[MessageMapping] = ()) -> MessageKind:
     """Determine the kind of a message; the mappings of a run go before all others for the messages that they are for."""
-    head = content[:HEAD_BYTES]
+    head = content[: trees.HEAD_BYTES]
     for mapping in mappings:
         if matches_mapping(head, mapping):
             return MessageKind(f"mapped by {mapping.name}", max_bytes=MAX_STREAM_BYTES, mapping=mapping)
-    text = decode_head(head)
+    text = trees.decode_head(head)
     start = text.lstrip("\ufeff \t\r\n\0\x01\x02\x03")
-    root = find_root(start) if start[:1] == "<" else None
+    root = trees.find_root(start) if start[:1] == "<" else None
     kind = _index_kinds().get(f"<{root[1]}") if root else None
     if kind is not None and kind.reader and not kind.shared:
         return kind
@@ -148,8 +147,7 @@ def _detect_text(text: str) -> MessageKind:
 
 def read_message_parts(content: bytes, context: MessageContext, kind: MessageKind) -> Iterator[Parsed]:
     """Yield what a message of a kind holds."""
-    if len(content) > kind.max_bytes:
-        raise MessageFault("too large", got=f"{len(content):,} bytes", expected=f"at most {kind.max_bytes:,}")
+    trees.refuse_large(content, kind.max_bytes)
     if kind.mapping is not None:
         yield from read_mapped(content, context, kind.mapping)
     elif kind.reader:

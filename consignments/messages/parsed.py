@@ -12,7 +12,7 @@ import msgspec
 
 from consignments.errors import MessageFault
 from consignments.messages.content.values import Doubts
-from consignments.records import Time
+from consignments.records import Level, Time
 
 _NAMES = (
     "customs_notes account_name account_issuer account_holder shipping_frequency account_ip pickup_ip transaction_type known_consignor "
@@ -24,7 +24,6 @@ EXTRA_COLUMNS = tuple(_NAMES.split())
 GOODS_OUTSIDE = "goods stand outside of the declarations"
 MAX_NAMED = 5  # identifiers that a fault names
 Purpose = Literal["create", "update", "delete"]
-Level = Literal["house", "direct", "master"]
 EventState = Literal[
     "received",
     "assessment_complete",

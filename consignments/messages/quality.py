@@ -13,6 +13,7 @@ from consignments.goods.descriptions import is_admin_text, is_vague
 from consignments.goods.hs_headings import SEPARATORS, has_heading
 from consignments.identifiers import has_valid_check_digit, parse_awb, parse_s10
 from consignments.messages.configuration import load_table
+from consignments.records import SIDES
 
 _TABLE = load_table("quality")
 QUALITY_CODES: dict[str, str] = _TABLE["codes"]
@@ -22,14 +23,12 @@ DERIVED_CODES = frozenset(_TABLE["derived_codes"].split())
 """Codes that follow from the fields, which a further message may heal."""
 COUNTRIES_WITHOUT_POSTCODES = frozenset(_TABLE["countries_without_postcodes"].split())
 _ORDER = {code: place for place, code in enumerate(QUALITY_CODES)}
-PARTIES = ("sender", "consignee")
 UNIDENTIFIED = "unidentified:"
 """Begins the identifier of a declaration that has none; a hash of its content follows."""
 PARTY_COLUMNS = {
-    party: tuple(f"{party}_{part}" for part in ("name", "address", "postcode", "country"))
-    for party in PARTIES
+    party: tuple(f"{party}_{part}" for part in ("name", "address", "postcode", "country")) for party in SIDES
 }
-NAMED_COLUMNS = tuple(f"{party}_{part}" for party in PARTIES for part in ("name", "address", "city"))
+NAMED_COLUMNS = tuple(f"{party}_{part}" for party in SIDES for part in ("name", "address", "city"))
 NATURES_WITHOUT_HS = frozenset(("gift", "documents"))
 """UPU: six digits for commercial items from 1 September 2025; gifts between persons and documents need none."""
 MIN_HS_DIGITS = 6
@@ -56,7 +55,7 @@ def find_doubts(fields: Fields, level: str | None) -> set[str]:
     descriptions = list(dict.fromkeys(text for text in texts if text))
     found: set[str] = set()
     _check_identifiers(fields, found)
-    for party in PARTIES:  # IATA and WCO PLACI 7+1; EU ICS2 condition C3034 for postcodes
+    for party in SIDES:  # IATA and WCO PLACI 7+1; EU ICS2 condition C3034 for postcodes
         name, address, postcode, country = map(fields.get, PARTY_COLUMNS[party])
         if not has_letters(name):
             found.add(f"{party}_missing")

@@ -45,9 +45,7 @@ from consignments.messages.sources import (
     read_parts,
 )
 from consignments.messages.spool import Finding, Spool, Topic, pack
-from consignments.workers import WorkerPool, pause_garbage_collection
-
-Progress = Callable[[str, int, int], None]
+from consignments.workers import Progress, WorkerPool, pause_garbage_collection
 
 BATCH_MESSAGES = 200
 """Messages that one process reads at a time."""

@@ -17,10 +17,9 @@ from consignments.messages.linking import Linker
 from consignments.messages.parsed import EXTRA_COLUMNS, StateRow
 from consignments.messages.spool import Spool, Topic
 from consignments.records import Consignment, get_fields
-from consignments.tables import build_rows
+from consignments.tables import CHUNK_ROWS, build_rows
 from consignments.validation import SEQUENCE
 
-CHUNK_ROWS = 10_000
 MAX_SHOWN_LINES = 10
 FILLED_COLUMNS = tuple(
     each.name

@@ -28,7 +28,6 @@ from consignments.messages.content.values import (
 )
 from consignments.messages.parsed import (
     Declaration,
-    Level,
     MessageContext,
     Parsed,
     Purpose,
@@ -36,6 +35,7 @@ from consignments.messages.parsed import (
     build_goods_fault,
 )
 from consignments.messages.xml_parsing import Element, get_local_name, parse_xml
+from consignments.records import SIDES, Level
 
 Values: TypeAlias = dict[str, Any]
 """Values of an element by name: a text on one line, or None if it is empty; a list if each of several elements is read."""
@@ -172,7 +172,7 @@ def _require(values: Values, name: str, kind: str, element: str, expected: str) 
 def _read_parties(waybill: Declaration, given: Values) -> None:
     """Add sender, consignee, forwarder and account, as the parties themselves say."""
     fields = waybill.fields
-    for side in ("sender", "consignee"):
+    for side in SIDES:
         for party in given.get(side, ())[:1]:
             contacts = {name: get_first(party.get("contacts", ()), name) for name in ("phone", "email")}
             fields |= build_party(side, party | contacts, waybill.doubts)

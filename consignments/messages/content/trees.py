@@ -88,10 +88,10 @@ def _compile_name(name: str) -> re.Pattern[str]:
     return re.compile(rf"""{before}{re.escape(name)}(?:[\s/>"']|=["'])""", re.IGNORECASE)
 
 
-def refuse_large(content: bytes) -> None:
-    """Refuse a message that would be held in memory as a whole and is too large for it."""
-    if len(content) > MAX_TREE_BYTES:
-        raise MessageFault("too large", got=f"{len(content):,} bytes", expected=f"at most {MAX_TREE_BYTES:,}")
+def refuse_large(content: bytes, limit: int = MAX_TREE_BYTES) -> None:
+    """Refuse a message that is too large, by default for one that is held in memory as a whole."""
+    if len(content) > limit:
+        raise MessageFault("too large", got=f"{len(content):,} bytes", expected=f"at most {limit:,}")
 
 
 def prepare_xml(content: bytes, notes: list[str]) -> bytes:

@@ -32,7 +32,8 @@ from consignments.messages.onerecord.graph import (
     read_text,
     walk_objects,
 )
-from consignments.messages.parsed import Declaration, Ignored, Level, MasterDetails, Parsed
+from consignments.messages.parsed import Declaration, Ignored, MasterDetails, Parsed
+from consignments.records import SIDES, Level
 
 ROLES, DIRECT_ROLES, CONTACTS, OWN_CONTACTS = (
     load_codes("onerecord/keys", section) for section in ("roles", "direct_roles", "contacts", "own_contacts")
@@ -93,7 +94,7 @@ class WaybillReader(NodeReader):
                     found.setdefault(role, direct)
         details = {role: self.find_object(party, "partydetails") or party for role, party in found.items()}
         fields: Fields = {}
-        for side in ("sender", "consignee"):
+        for side in SIDES:
             if side in found:
                 fields |= values.build_party(side, self._read_party(details[side], found[side]), self.doubts)
         sender, carrier = [found.get("sender"), details.get("sender")], details.get("carrier")

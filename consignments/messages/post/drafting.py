@@ -25,13 +25,12 @@ from consignments.messages.post.declared_parts import list_below
 from consignments.messages.post.mapped import find_format, list_records
 from consignments.messages.post.mapping import parse_mapping
 from consignments.messages.post.unread import AMOUNTS, FLAG, is_number, is_of_words
+from consignments.records import SIDES
 
 Place = tuple[str, ...]
 """Names that lead from the message to an element; a role is a condition, as in `party[role=sh]`."""
 CUSTOMS_FACTS = {"hs_code", "origin_country"}
 FACTS_IN_GOODS = {*CUSTOMS_FACTS, "description"}
-SIDES = ("sender", "consignee")
-"""The order of two parties that nothing else tells apart."""
 WHOLE_PARTY = 3
 """So many facts of a party that is not named are a party of their own."""
 ENOUGH_GOODS, MANY_GOODS = 2, 3

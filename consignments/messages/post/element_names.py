@@ -8,6 +8,7 @@ from typing import NamedTuple
 from anyascii import anyascii
 
 from consignments.messages.configuration import load_table
+from consignments.records import SIDES
 
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 MAX_WORDS_OF_PHRASE = 4
@@ -195,7 +196,7 @@ def read_role(code: str) -> tuple[Meaning, ...]:
     """Read the sides that a code of a party's role spells, else the side of which it is a known code."""
     roles = load_words()["roles"]
     spelled = tuple(each for each in read_name(code) if each.section == "sides")
-    known = (Meaning("sides", side) for side in ("sender", "consignee") if code.lower() in roles[side])
+    known = (Meaning("sides", side) for side in SIDES if code.lower() in roles[side])
     return spelled or tuple(known)
 
 

@@ -26,6 +26,7 @@ from consignments.messages.content.trees import (
 )
 from consignments.messages.content.values import Doubts, Fields
 from consignments.messages.post.mapped import build_receptacle_fields
+from consignments.records import Level
 
 KIND = re.compile(r"<(?:[\w.\-]+:)?(?:[A-Za-z]{1,3}_)?(IE3[A-Z]?\d{2})(?=[\s/>])")
 CIRCUMSTANCE = re.compile(r"specificCircumstanceIndicator\s*>\s*(?:<[^>]*>\s*)?(F\d{2})\s*<", re.IGNORECASE)
@@ -39,7 +40,8 @@ MESSAGE_MARKS = ("documentissuedate", "declarant", "addressedmemberstate", "lrn"
 """Elements of which a message has one, inside its envelopes."""
 HOUSE_DOCUMENTS = ("transportdocumenthouselevel", "transportdocumenthouse")
 PURPOSES: dict[str, parsed.Purpose] = {"A": "update", "F": "create"}
-TABLE, CHANNELS = load_table("post/ics2"), load_codes("post/ics2", "channels")
+TABLE = load_table("post/ics2")
+CHANNELS, SERVICES = (load_codes("post/ics2", section) for section in ("channels", "services"))
 NAMES: list[str] = TABLE["numbers"]["names"]
 NUMBERS = {
     level: [" | ".join(f"{document}/{name}" for name in NAMES) for document in TABLE["numbers"][level]]
@@ -136,13 +138,10 @@ class _DataSet:
             return parsed.build_count_fault(1, 0, numbers)
         return self.read(house, "house")
 
-    def read(self, part: Node, level: parsed.Level) -> parsed.Declaration:
+    def read(self, part: Node, level: Level) -> parsed.Declaration:
         """Read a house, or the goods of a direct waybill."""
         doubts, levels = Doubts(), [self.message, self.master, part]
-        fields: Fields = {
-            "channel": self.channel,
-            "service": load_codes("post/ics2", "services").get(self.kind),
-        }
+        fields: Fields = {"channel": self.channel, "service": SERVICES.get(self.kind)}
         fields |= read_columns(levels, TABLE["house"], doubts)
         items = [_read_item(node, doubts) for name in GOODS for node in find_nodes(part, name)]
         fields["nature"] = values.get_first(items, "nature") or _decode("natures", fields["nature"])

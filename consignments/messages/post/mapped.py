@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import chain, islice
-from typing import Any
+from typing import Any, get_args
 
 from consignments.errors import MessageFault
 from consignments.messages.air.waybills import identify_by_content
@@ -61,7 +61,6 @@ SEPARATORS = {
     "route": ">",
 }
 """Separators of joined texts, if it is not a space."""
-PURPOSES: dict[str, Purpose] = {"create": "create", "update": "update", "delete": "delete"}
 MAX_HEADER_CHARACTERS = 1_000
 MIN_SHARE_OF_NAMES = 0.5
 """A mapping without `detect` is for messages that have at least this share of the names its paths end in."""
@@ -115,7 +114,7 @@ class Record:
             {"consignment_id": identifier, **known},
             self._read_own("issued_at"),
             self.mapping.level,
-            PURPOSES.get(purpose or "", "create"),
+            purpose if purpose in get_args(Purpose) else "create",
             self.doubts,
         )
 

@@ -10,16 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from consignments.errors import BadSetting, FileFault, UnknownName, explain_failure
 from consignments.messages.content.paths import Path as ValuePath
 from consignments.messages.content.paths import compile_path
 from consignments.messages.content.values import ITEM_COLUMNS, get_unit_factor
-from consignments.messages.parsed import Level
-from consignments.records import Consignment, get_fields
+from consignments.records import Channel, Consignment, Level, get_fields
 
-Format = Literal["xml", "json", "csv", "edifact", ""]
+Format = Literal["", "xml", "json", "csv", "edifact"]
 
 NOT_FROM_MESSAGE = ("channel", "received_at", "items", "level", "quality", "issued_at")
 COLUMNS = tuple(field.name for field in get_fields(Consignment) if field.name not in NOT_FROM_MESSAGE)
@@ -137,9 +136,9 @@ def parse_mapping(text: str, where: str) -> MessageMapping:
         raise BadSetting("no path of the items", where=f"{where}, items.each", expected=expected)
     return MessageMapping(
         name=str(given.get("name", Path(where).stem)),
-        channel=_choose(given, "channel", ("postal", "air_cargo"), where),
-        level=_choose(given, "level", ("house", "direct", "master"), where),  # type: ignore[arg-type]
-        format=_choose(given, "format", ("", "xml", "json", "csv", "edifact"), where),  # type: ignore[arg-type]
+        channel=_choose(given, "channel", get_args(Channel), where),
+        level=_choose(given, "level", get_args(Level), where),  # type: ignore[arg-type]
+        format=_choose(given, "format", get_args(Format), where),  # type: ignore[arg-type]
         detect=_read_names(given.get("detect", []), f"{where}, detect"),
         each=_read_paths(each, f"{where}, record.each"),
         items_each=_read_paths(items_each, f"{where}, items.each") if items_each else (),

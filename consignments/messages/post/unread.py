@@ -16,10 +16,11 @@ from consignments.messages.content.paths import PathTrace
 from consignments.messages.content.trees import TEXT, Node, walk_nodes
 from consignments.messages.content.values import Doubts, clean_text, get_unit_factor, parse_number, parse_time
 from consignments.messages.post.declared_parts import RESPONSE_MARKS
-from consignments.messages.post.element_names import index_columns, read_place
+from consignments.messages.post.element_names import NO_STOPS, index_columns, read_place
+from consignments.records import SIDES
 
 GOODS_FACTS = ("description", "hs_code")
-CUSTOMS_FACTS = {"value", "unit_value", "origin_country"}
+ITEM_FACTS = {"value", "unit_value", "origin_country"}
 AMOUNTS = ("value", "net_weight_kg", "quantity")
 WORDS = re.compile(r"[A-Za-z]{2}|[^\W\d_A-Za-z]")
 """Two letters, or one of another alphabet."""
@@ -49,15 +50,15 @@ class Leaf(NamedTuple):
         if self.place[-1].isdecimal():  # the elements of an EDIFACT segment have no names
             return False
         fact, side, _ = read_place(self.place[-MAX_LEVELS:])
-        side = {"sender": side, "consignee": side, "delivery": None, None: None}.get(side, "other")
-        if side == "other" or fact in GOODS_FACTS:
-            return side != "other"
+        if side in NO_STOPS:
+            side = "other" if NO_STOPS[side].section == "sides" else None
+        if side not in (None, *SIDES):
+            return False
         party = index_columns("party_columns").get(fact or "")
         if side is not None and party:
             return f"{side}_{party}" not in known
-        if fact in (None, "name") and (
-            is_of_words(self.text) or (side is not None and not FLAG.fullmatch(self.text))
-        ):
+        is_of_side = side is not None and not FLAG.fullmatch(self.text)
+        if fact in GOODS_FACTS or (fact in (None, "name") and (is_of_side or is_of_words(self.text))):
             return True
         if fact is None and len(self.text) > 5 and has_heading(self.text):
             return "hs_code" not in known
@@ -108,7 +109,7 @@ def describes_goods(root: Node) -> bool:
     """Check whether a part of a message has a tariff code, or a description with a value or an origin; not in answers of customs."""
     for _, node in walk_nodes(root):
         facts = {read_place((name,)).fact for name in node if node.keys().isdisjoint(RESPONSE_MARKS)}
-        if "hs_code" in facts or ("description" in facts and facts & CUSTOMS_FACTS):
+        if "hs_code" in facts or ("description" in facts and facts & ITEM_FACTS):
             return True
     return False
 
