@@ -64,5 +64,5 @@ def _find_fault(row: list[str], found: dict[str, str], number: int) -> str:
     if len(row) != len(COLUMNS) or not all(row) or not row[1].isprintable():
         return f" line {number}: not a place and an office"
     if len(row[1]) > MAX_OFFICE_CHARACTERS:
-        return f" line {number}: an office of more than 100 characters"
+        return f" line {number}: an office of more than {MAX_OFFICE_CHARACTERS} characters"
     return f" line {number}: {row[0]} occurs twice" if row[0].upper() in found else ""

@@ -64,7 +64,7 @@ class PartFolder:
             yield folder
             return
         if not out.absolute().parent.is_dir():
-            raise FileFault("cannot be written", where=str(out), got="no such folder", todo="make it first")
+            raise FileFault(CANNOT_WRITE, where=str(out), got="no such folder", todo="make it first")
         with explain_failure(CANNOT_WRITE, folder.work, folder._todo):
             folder.work.mkdir(exist_ok=True)
         with lock_folder(folder.work, "table"):

@@ -414,12 +414,11 @@ class OneRecordLinker(ObjectGraph):
 
     def _read_loose(self, node: Node, shipment: Node) -> Declaration:
         """Read goods that have no waybill."""
-        waybill = Declaration()
-        reader = WaybillReader(waybill, None, shipment)
+        reader = WaybillReader(Declaration(), None, shipment)
         for name in ("waybill", *(["ofshipment"] if "piece" in node["@type"] else [])):
             reader.list_objects(node, name)  # for the doubt about a link
         reader.read(None)
-        return waybill
+        return reader.declaration
 
 
 def _read_master_number(house: Node, doubts: Doubts) -> str | None:

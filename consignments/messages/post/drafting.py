@@ -6,7 +6,7 @@ A guess that rests on one of these alone is marked as not sure, for the person w
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import combinations, takewhile
 from typing import Any, NamedTuple
@@ -170,6 +170,33 @@ class Samples:
                     return found
         return name
 
+    def read_element(self, place: Place) -> Element:
+        """Read what an element is by its name, which may be of a party that was guessed."""
+        fact, side, certain = names.read_place(place)
+        guessed = (each for part, each in self.guessed_sides.items() if part in place)
+        return Element(place, [*filter(None, self.values[place])], fact, side or next(guessed, None), certain)
+
+    def guess_sides(self) -> None:
+        """Read two groups, or two sets of names with one first word or letter, that are alike as the parties if no name says which is one."""
+        places, facts = list(self.values), names.index_columns("party_columns")
+        sides = (*SIDES, *names.STOPS)
+        if any(each.side in sides and each.fact in facts for each in map(self.read_element, places)):
+            return
+        groups: dict[Place, dict[str, str]] = defaultdict(dict)
+        for *above, name in places:
+            begin, *others = names.read_name(name) or [names.NAME]
+            if above:
+                groups[*above,][name] = above[-1]
+            if any(each.section == "party" or each == names.NAME for each in others):
+                groups[*above, begin.name][str(others)] = name
+        roles = names.load_words()["roles"]
+        for first, second in combinations(groups, 2):
+            if first[:-1] == second[:-1] and len(groups[first].keys() & groups[second]) >= WHOLE_PARTY:
+                is_turned = first[-1].lower() in roles["consignee"] or second[-1].lower() in roles["sender"]
+                for group, side in zip((first, second), SIDES[::-1] if is_turned else SIDES, strict=True):
+                    self.guessed_sides |= dict.fromkeys(groups[group].values(), side)
+                return
+
 
 def draft_mapping(samples: Iterable[tuple[str, bytes]]) -> Draft:
     """Draft a mapping file from the names and contents of samples of one interface: XML, JSON or CSV."""
@@ -187,34 +214,119 @@ def draft_mapping(samples: Iterable[tuple[str, bytes]]) -> Draft:
     return _Drafter(found).draft()
 
 
+def _read_routes(elements: Iterable[Element]) -> None:
+    """Read the country of a place such as the destination as that of the route, if its party stands elsewhere."""
+    parts = [each for each in elements if each.part]
+    for each in (each for each in parts if each.fact == "country" and each.side in SIDES):
+        around = [other for other in parts if other is not each and other.party == each.party]
+        sides = [names.STOPS.get(other.side or "", other.side) for other in parts if other is not each]
+        if each.side in sides and not around and names.is_place(each.place, each.side):
+            each.read_as("departure_country" if each.side == "sender" else "destination_country")
+
+
+def _read_stops(elements: Sequence[Element]) -> None:
+    """Read the party from which a parcel is fetched as the sender, in what the sender lacks, and that of its delivery as the consignee."""
+    for stop, side in names.STOPS.items():
+        known = {each.part for each in elements if each.side == side}
+        for each in (each for each in elements if each.side == stop):
+            is_lacking = (each.fact is None or each.part) and each.part not in known
+            each.read_as(each.fact, side if is_lacking else "other")
+
+
+def _read_values(elements: Sequence[Element], repeats: Mapping[Place, int]) -> None:
+    """Read elements by the form of their values, if no name explains them, or the values have not the form of what it says."""
+    known: dict[str | Place, set[str | None]] = defaultdict(set)
+    streets = {each.place[:-1] for each in elements if each.fact == "address"}
+    for each in elements:
+        is_numbered = {*names.read_part(each.place[-1])} == {names.NUMBER}
+        if is_numbered and each.side and each.place[:-1] in streets:
+            each.read_as("house_number", each.side)
+        if not each.has_form(each.fact):
+            facts = SHAPES.keys() & {meaning.name for meaning in names.read_part(each.place[-1])}
+            each.read_as(next(filter(each.has_form, sorted(facts)), None), each.side)
+        known[each.side or each.place[:-1]] |= {each.fact, each.part}
+    for fact, has_form in FORMS:
+        for each in elements:
+            here, is_listed = known[each.side or each.place[:-1]], repeats[each.place[:-1]] > 1
+            if each.values and all(map(has_form, each.values)) and _may_be(fact, each, here, is_listed):
+                here.add(fact)
+                each.read_as(fact, each.side)
+
+
+def _may_be(fact: str, element: Element, known: Set[str | None], is_listed: bool) -> bool:
+    """Check whether an element may be a fact that its name does not say, and that is not known of its party or group."""
+    is_named = element.fact not in (None, "ignored" if fact == "nature" else None)
+    if is_named or fact in known or not element.has_form(fact):
+        return False
+    if fact in names.load_words()["party_columns"]:
+        return element.side in SIDES
+    return element.side is None and (fact != "description" or "hs_code" in known or is_listed)
+
+
+def _complete_sides(elements: Sequence[Element]) -> None:
+    """Read a party that is not named as the one that is missing, and single facts as those of the party that lacks them."""
+    parties: dict[Place, list[Element]] = defaultdict(list)
+    for each in elements:
+        if not each.is_in_items and each.side is None and each.part:
+            parties[_find_party(each, elements)].append(each)
+    for members in parties.values():
+        known = {s: {e.part for e in elements if e.side == s and e.part} for s in SIDES[::-1]}
+        wanted = {each.part for each in members}
+        sides = [side for side in known if known[side]]
+        if len(wanted) >= WHOLE_PARTY:
+            sides = [min(known, key=lambda side: len(wanted & known[side]))]
+        for each in members:
+            side = next((side for side in sides if each.part not in known[side]), None)
+            if side is not None:
+                each.read_as(each.fact, side)
+
+
+def _find_party(element: Element, elements: Sequence[Element]) -> Place:
+    """Find the widest group around an element without goods and named parties, else its level and the unknown word that begins its name."""
+    others = [each.place for each in elements if each.side or each.is_in_items]
+    for end in range(1, len(element.place)):
+        if all(place[:end] != element.place[:end] for place in others):
+            return element.place[:end]
+    first = names.read_name(element.place[-1])[0]
+    return (*element.place[:-1], first.name if first.section == names.UNKNOWN else "")
+
+
+def _complete_goods(elements: Iterable[Element]) -> None:
+    """Read a name as the description that the goods lack, and the only number that no name explains as the only amount."""
+    inside = [each for each in elements if each.is_in_items]
+    columns = {names.index_columns("item_columns").get(each.fact or "") for each in inside}
+    named = [each for each in inside if each.fact == "name"]
+    if "description" not in columns and named:
+        named[0].read_as("description")
+    lacking = [column for column in AMOUNTS if column not in columns]
+    numbers = [e for e in inside if e.fact is None and e.values and all(map(is_number, e.values))]
+    if len(lacking) == len(numbers) == 1:
+        numbers[0].read_as(names.load_words()["item_columns"][lacking[0]][0])
+
+
 class _Drafter:
-    """Guesses the columns of the elements of some samples."""
+    """Finds the place of a declaration and of its goods, guesses the columns of elements, and writes a mapping file of them."""
 
     def __init__(self, samples: Samples) -> None:
         self._samples = samples
-        self._guess_sides()
-        self._elements = [
-            Element(place, [*filter(None, values)], *self._read_meaning(place))
-            for place, values in samples.values.items()
-        ]
-        self._read_routes()
-        self._read_stops()
-        self._known: dict[str | Place, set[str | None]] = defaultdict(set)
-        self._read_values()
+        samples.guess_sides()
+        self._elements = [samples.read_element(place) for place in samples.values]
+        _read_routes(self._elements)
+        _read_stops(self._elements)
+        _read_values(self._elements, samples.repeats)
         self._items = self._find_items()
         for each in self._elements:
             each.is_in_items = self._items is not None and each.place[: len(self._items)] == self._items
-        self._outside = [each for each in self._elements if not each.is_in_items]
+        outside = [each for each in self._elements if not each.is_in_items]
         known = {each.fact for each in self._elements if each.is_in_items and each.values}
-        for each in self._outside:
+        for each in outside:
             if each.fact in FACTS_IN_GOODS & known and (each.fact != "description" or not each.certain):
                 each.fact = None
-        self._s10 = [each for each in self._outside if any(map(parse_s10, each.values))]
-        self._complete_sides()
-        self._complete_goods()
+        self._s10 = [each for each in outside if any(map(parse_s10, each.values))]
+        _complete_sides(self._elements)
+        _complete_goods(self._elements)
         self._each = self._find_each()
-        self._record: dict[str, Guess] = {}
-        self._goods: dict[str, Guess] = {}
+        self._record, self._goods = dict[str, Guess](), dict[str, Guess]()
 
     def draft(self) -> Draft:
         """Write the file."""
@@ -224,119 +336,8 @@ class _Drafter:
         record, goods = [*self._record.values()], [*self._goods.values()]
         used = {id(each) for guess in (*record, *goods) for each in guess.elements}
         unused = [(_quote(clean_text(name) or "?"), "") for name in sorted(self._samples.unreadable)]
-        unused += [
-            (self._spell(e.place), next(iter(e.values), "")) for e in self._elements if id(e) not in used
-        ]
+        unused += [(_spell(e.place), next(iter(e.values), "")) for e in self._elements if id(e) not in used]
         return Draft("".join(self._write(unused)), record, goods, unused)
-
-    def _read_meaning(self, place: Place) -> names.PlaceMeaning:
-        meaning = names.read_place(place)
-        sides = [side for part, side in self._samples.guessed_sides.items() if part in place]
-        return meaning._replace(side=sides[0]) if sides and meaning.side is None else meaning
-
-    def _guess_sides(self) -> None:
-        """Read two groups, or two sets of names with one first word or letter, that are alike as the parties if no name says which is one."""
-        places, facts = list(self._samples.values), names.index_columns("party_columns")
-        sides = (*SIDES, *names.STOPS)
-        if any(each.side in sides and each.fact in facts for each in map(self._read_meaning, places)):
-            return
-        groups: dict[Place, dict[str, str]] = defaultdict(dict)
-        for *above, name in places:
-            begin, *others = names.read_name(name) or [names.NAME]
-            if above:
-                groups[*above,][name] = above[-1]
-            if any(each.section == "party" or each == names.NAME for each in others):
-                groups[*above, begin.name][str(others)] = name
-        roles = names.load_words()["roles"]
-        for first, second in combinations(groups, 2):
-            if first[:-1] == second[:-1] and len(groups[first].keys() & groups[second]) >= WHOLE_PARTY:
-                is_turned = first[-1].lower() in roles["consignee"] or second[-1].lower() in roles["sender"]
-                for group, side in zip((first, second), SIDES[::-1] if is_turned else SIDES, strict=True):
-                    self._samples.guessed_sides |= dict.fromkeys(groups[group].values(), side)
-                return
-
-    def _read_stops(self) -> None:
-        """Read the party from which a parcel is fetched as the sender, in what the sender lacks, and that of its delivery as the consignee."""
-        for stop, side in names.STOPS.items():
-            known = {each.part for each in self._elements if each.side == side}
-            for each in (each for each in self._elements if each.side == stop):
-                is_lacking = (each.fact is None or each.part) and each.part not in known
-                each.read_as(each.fact, side if is_lacking else "other")
-
-    def _read_routes(self) -> None:
-        """Read the country of a place such as the destination as that of the route, if its party stands elsewhere."""
-        parts = [each for each in self._elements if each.part]
-        for each in (each for each in parts if each.fact == "country" and each.side in SIDES):
-            around = [other for other in parts if other is not each and other.party == each.party]
-            sides = [names.STOPS.get(other.side or "", other.side) for other in parts if other is not each]
-            if each.side in sides and not around and names.is_place(each.place, each.side):
-                each.read_as("departure_country" if each.side == "sender" else "destination_country")
-
-    def _read_values(self) -> None:
-        """Read elements by the form of their values, if no name explains them, or the values have not the form of what it says."""
-        streets = {each.place[:-1] for each in self._elements if each.fact == "address"}
-        for each in self._elements:
-            is_number = {*names.read_part(each.place[-1])} == {names.NUMBER}
-            if is_number and each.side and each.place[:-1] in streets:
-                each.read_as("house_number", each.side)
-            if not each.has_form(each.fact):
-                facts = SHAPES.keys() & {meaning.name for meaning in names.read_part(each.place[-1])}
-                each.read_as(next(filter(each.has_form, sorted(facts)), None), each.side)
-            self._known[each.side or each.place[:-1]] |= {each.fact, each.part}
-        for fact, has_form in FORMS:
-            for each in self._elements:
-                if each.values and all(map(has_form, each.values)) and self._may_be(fact, each):
-                    self._known[each.side or each.place[:-1]].add(fact)
-                    each.read_as(fact, each.side)
-
-    def _may_be(self, fact: str, element: Element) -> bool:
-        """Check whether an element may be a fact that its name does not say, and that is not known of its party or group."""
-        known = self._known[element.side or element.place[:-1]]
-        is_named = element.fact not in (None, "ignored" if fact == "nature" else None)
-        if is_named or fact in known or not element.has_form(fact):
-            return False
-        if fact in names.load_words()["party_columns"]:
-            return element.side in SIDES
-        is_listed = self._samples.repeats[element.place[:-1]] > 1
-        return element.side is None and (fact != "description" or "hs_code" in known or is_listed)
-
-    def _complete_goods(self) -> None:
-        """Read a name as the description that the goods lack, and the only number that no name explains as the only amount."""
-        inside = [each for each in self._elements if each.is_in_items]
-        columns = {names.index_columns("item_columns").get(each.fact or "") for each in inside}
-        named = [each for each in inside if each.fact == "name"]
-        if "description" not in columns and named:
-            named[0].read_as("description")
-        lacking = [column for column in AMOUNTS if column not in columns]
-        numbers = [e for e in inside if e.fact is None and e.values and all(map(is_number, e.values))]
-        if len(lacking) == len(numbers) == 1:
-            numbers[0].read_as(names.load_words()["item_columns"][lacking[0]][0])
-
-    def _complete_sides(self) -> None:
-        """Read a party that is not named as the one that is missing, and single facts as those of the party that lacks them."""
-        parties: dict[Place, list[Element]] = defaultdict(list)
-        for each in self._outside:
-            if each.side is None and each.part:
-                parties[self._find_party(each)].append(each)
-        for members in parties.values():
-            known = {s: {e.part for e in self._elements if e.side == s and e.part} for s in SIDES[::-1]}
-            wanted = {each.part for each in members}
-            sides = [side for side in known if known[side]]
-            if len(wanted) >= WHOLE_PARTY:
-                sides = [min(known, key=lambda side: len(wanted & known[side]))]
-            for each in members:
-                side = next((side for side in sides if each.part not in known[side]), None)
-                if side is not None:
-                    each.read_as(each.fact, side)
-
-    def _find_party(self, element: Element) -> Place:
-        """Find the widest group around an element without goods and named parties, else its level and the unknown word that begins its name."""
-        others = [each.place for each in self._elements if each.side or each.is_in_items]
-        for end in range(1, len(element.place)):
-            if all(place[:end] != element.place[:end] for place in others):
-                return element.place[:end]
-        first = names.read_name(element.place[-1])[0]
-        return (*element.place[:-1], first.name if first.section == names.UNKNOWN else "")
 
     def _find_items(self) -> Place | None:
         """Find the group of one kind of goods: nearly the most facts of goods, no party, not all elements, the deepest."""
@@ -387,7 +388,7 @@ class _Drafter:
                 each.read_as("identifier")
         found: dict[tuple[bool, str], list[Element]] = defaultdict(list)
         for each in self._elements:
-            column, is_short = each.column, len(self._spell(each.place)) <= MAX_PATH
+            column, is_short = each.column, len(_spell(each.place)) <= MAX_PATH
             if column and is_short and (each.has_form(each.fact) or each in self._s10):
                 found[each.is_in_items, column].append(each)
         valued = found.get((True, "value"), [])
@@ -435,7 +436,7 @@ class _Drafter:
         if self._is_read_from_message(column, first):
             return "right only if a message has one declaration"
         if others:
-            return f"also {self._spell(others[-1].place, self._each)}"
+            return f"also {_spell(others[-1].place, self._each)}"
         if not values:
             return "no value in the samples"
         if any(part in self._samples.guessed_sides for each in parts for part in each.place):
@@ -473,7 +474,7 @@ class _Drafter:
             yield f"each = {_quote('/'.join(self._each))}\n"
         yield from (self._write_guess(guess, self._each) for guess in self._record.values())
         if self._items is not None and self._goods:
-            yield f"\n[items]\neach = {_quote(self._spell(self._items, self._each))}\n"
+            yield f"\n[items]\neach = {_quote(_spell(self._items, self._each))}\n"
             yield from (self._write_guess(guess, self._items) for guess in self._goods.values())
         yield from self._write_units()
         if unused:
@@ -482,7 +483,7 @@ class _Drafter:
 
     def _write_guess(self, guess: Guess, base: Place) -> str:
         root = "/" if self._is_read_from_message(guess.column, guess.elements[0]) else ""
-        paths = [_quote(root + self._spell(each.place, base)) for each in guess.elements]
+        paths = [_quote(root + _spell(each.place, base)) for each in guess.elements]
         companies = [at for at, each in enumerate(guess.elements) if each.fact == "company"]
         source = f"[{', '.join(paths)}]" if len(paths) > 1 else paths[0]
         if companies and len(paths) > 1:
@@ -491,11 +492,12 @@ class _Drafter:
         doubt = f"  unsure: {guess.doubt}" if guess.doubt else ""
         return f"{guess.column} = {source}  # {_show(guess.value)}{doubt}\n"
 
-    def _spell(self, place: Place, base: Place = ()) -> str:
-        """Write a place as a path, relative to another one if it stands within it."""
-        inside = place[: len(base)] == base
-        path = "/".join(place[len(base) :] if inside else place) or "."
-        return path if inside else f"/{path}"
+
+def _spell(place: Place, base: Place = ()) -> str:
+    """Write a place as a path, relative to another one if it stands within it."""
+    inside = place[: len(base)] == base
+    path = "/".join(place[len(base) :] if inside else place) or "."
+    return path if inside else f"/{path}"
 
 
 def _is_joined(column: str, best: Element, element: Element) -> bool:
@@ -526,7 +528,6 @@ SHAPES: dict[str, Callable[[str], Any]] = {
     **dict.fromkeys(NUMBERS, is_number),
 }
 """Form of the values of a fact."""
-
 
 FORMS: list[tuple[str, Callable[[str], Any]]] = [
     ("email", re.compile(r"\S+@\S+").fullmatch),
