@@ -131,7 +131,7 @@ def _build_unknown_fault(got: str) -> MessageFault:
         UNKNOWN_KIND,
         got=got,
         expected="Cargo-XML, Cargo-IMP, ONE Record, ICS2 or a postal declaration",
-        todo="leave it out, or describe it with a mapping (npsrisk read --mapping; in the service NPSRISK_MAPPINGS_DIR)",
+        todo="leave it out, or draft a mapping for it (npsrisk read --draft-mapping; in the service NPSRISK_MAPPINGS_DIR)",
     )
 
 

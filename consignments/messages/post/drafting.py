@@ -128,7 +128,7 @@ class Samples:
     def add(self, node: Node, place: Place = ()) -> None:
         """Add a node and all below it, under the names as they are written."""
         for lower, values in node.items():
-            if not PLAIN_NAME.fullmatch(lower):
+            if not PLAIN_NAME.fullmatch(lower) or parse_s10(lower):
                 self.unreadable.add(lower)
                 continue
             bare = lower.removeprefix("@")
@@ -374,7 +374,7 @@ class _Drafter:
         holders = [*consignees, *goods] or [each.place[:-1] for each in self._elements if each.column]
         within = [place for place in repeated if all(each[: len(place)] == place for each in holders)]
         if within and (consignees or self._items is None):
-            return min(within, key=len)
+            return max(within, key=len)
         named = (each for each in self._elements if each.fact == "identifier" and not each.is_in_items)
         identifiers = [each.place[:-1] for each in (*self._s10, *named)]
         needed = [*(each.place[:-1] for each in parties), *(each[:-1] for each in goods), *identifiers[:1]]
@@ -494,10 +494,11 @@ class _Drafter:
 
 
 def _spell(place: Place, base: Place = ()) -> str:
-    """Write a place as a path, relative to another one if it stands within it."""
-    inside = place[: len(base)] == base
-    path = "/".join(place[len(base) :] if inside else place) or "."
-    return path if inside else f"/{path}"
+    """Write a place as a path, relative to another one if they begin alike."""
+    pairs = zip(place, base, strict=False)
+    shared = len([*takewhile(lambda pair: pair[0] == pair[1], pairs)])
+    begin = "../" * (len(base) - shared) if shared else "/" * bool(base)
+    return begin + "/".join(place[shared:]) or "."
 
 
 def _is_joined(column: str, best: Element, element: Element) -> bool:

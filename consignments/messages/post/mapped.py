@@ -11,7 +11,7 @@ from consignments.errors import MessageFault
 from consignments.messages.air.waybills import identify_by_content
 from consignments.messages.configuration import load_codes
 from consignments.messages.content import trees
-from consignments.messages.content.paths import PathTrace, convert_text, find_texts, find_values, list_texts
+from consignments.messages.content.paths import PathTrace, convert_text, find_values, list_texts
 from consignments.messages.content.trees import TEXT, Node
 from consignments.messages.content.values import (
     OUNCE,
@@ -30,7 +30,7 @@ from consignments.messages.content.values import (
 from consignments.messages.parsed import Declaration, MessageContext, Parsed, Purpose, build_count_fault
 from consignments.messages.post import unread
 from consignments.messages.post.csv_rows import read_rows
-from consignments.messages.post.declared_parts import DeclaredPart, find_s10_texts, get_finder
+from consignments.messages.post.declared_parts import DeclaredPart, find_s10_texts, get_finder, list_below
 from consignments.messages.post.edifact import find_message_type, looks_like_edifact, read_interchange
 from consignments.messages.post.mapping import COLUMNS, LITERAL, POUNDS_AND_OUNCES, MessageMapping, Source
 from consignments.records import Consignment, get_fields
@@ -99,6 +99,8 @@ class Record:
 
     def read(self) -> Declaration | MessageFault:
         """Read it; an identifier without goods or parties is a fault, unless it is deleted."""
+        if len(identifiers := self._list_identifiers()) > 1:  # no path parts its declarations
+            return build_count_fault(len(identifiers), 1, identifiers)
         columns = [column for column in self.mapping.record if column in COLUMNS]
         fields = {"channel": self.mapping.channel} | {column: self._read_own(column) for column in columns}
         items = self._read_items()
@@ -117,6 +119,14 @@ class Record:
             purpose if purpose in get_args(Purpose) else "create",
             self.doubts,
         )
+
+    def _list_identifiers(self) -> set[str]:
+        """List the identifiers that one path gives, the most of any path."""
+        source = self.mapping.record.get("consignment_id")
+        for paths in source.parts if source else ():
+            if found := max(({*self._list_texts(path, self.levels)} for path in paths), key=len):
+                return found
+        return set()
 
     def _find_identifier(self, known: Fields) -> str:
         """Find the one text of the form of a postal identifier in a record that is searched, else name it by its content."""
@@ -279,11 +289,6 @@ def list_records(
             if isinstance(message, MessageFault):
                 yield message
             else:
-                source = mapping.record.get("consignment_id")
-                paths = source.parts[0] if source is not None and mapping.each == (".",) else ()
-                count = max((len({*find_texts([message], path)}) for path in paths), default=0)
-                if count > 1:  # no path parts its declarations
-                    raise build_count_fault(count, 1)
                 yield from _select_records(message, message, (mapping,), searched=False)
     elif kind == "json":
         tree = trees.parse_json_tree(content)
@@ -357,11 +362,20 @@ def _select_records(
         if found and searched:
             get_finder((mapping,)).refuse_others(root, mapping.each_names, found)
         scopes = [root] if len(found) == 1 else found
-        around = _list_around(root, scopes)
+        around, parents = _list_around(root, scopes), _find_parents(top, root)
         for node, scope in zip(found, scopes, strict=True):
-            yield Record([top, node], root, scope, mapping, around=around)
+            levels = [node]
+            while above := parents.get(id(levels[0])):
+                levels.insert(0, above)
+            yield Record(levels, root, scope, mapping, around=around)
         if found:
             return
+
+
+def _find_parents(top: Node, root: Node) -> dict[int, Node]:
+    """Find the node around each node of a message, by its `id`."""
+    found = {id(below): node for _, node in trees.walk_nodes(root) for _, below in list_below(node)}
+    return found if top is root else {id(root): top, **found}
 
 
 def _list_around(root: Node, scopes: Sequence[Node]) -> list[unread.Leaf]:
