@@ -108,43 +108,47 @@ def gather_evidence(registry: Registry, history: VersionHistory, options: Eviden
     if options.refit is not None:
         # A table of a file is read once, and both the training and the comparison need it.
         tables = FeatureInputs.to_repeatable(options.refit.tables)
-        repeating = options.refit._replace(tables=tables)
-        options = options._replace(refit=repeating)
-        refit = refit_version(registry, version, fits.served.card, folders, repeating)
+        options = options._replace(refit=options.refit._replace(tables=tables))
+    elif not own and (earlier := registry.get_run_tags(version.run_id).get(REPRODUCED_TAG)):
+        text = f"not repeated now. The gate of {earlier} repeated it byte for byte, says a tag that nobody signed"
+        evidence = replace(evidence, refit=RuleResult(None, text))
+    if champion is not None and not own:
+        # What is refused here needs no training. That comes later, because it takes minutes.
+        _require_another_bundle(history, champion, fits.served.sha256)
+        try:
+            both = registry.fetch_fits(champion), fits
+        except BundleRefused:
+            evidence = replace(evidence, candidate=Candidate(champion.number))
+        else:
+            compared = ComparedVersions(registry, champion, version, both)
+            evidence = replace(evidence, candidate=_describe_candidate(compared, history))
+            evidence = replace(evidence, comparison=_gather_comparison(compared, options))
+    if options.refit is not None:
+        refit = refit_version(registry, version, fits.served.card, folders, options.refit)
         evidence = replace(evidence, refit=refit.result)
         if (run := refit.repeated) is not None:
             looks = run.leaks, run.name_swaps, run.data.split.to_rows()
             figures = compute_run_figures(run.deployed.stored, run.settings, *looks)
             evidence = replace(evidence, figures=figures, verified=REPEATED)
-    if own:
-        # It was checked when it became champion.
-        return evidence
-    earlier = registry.get_run_tags(version.run_id).get(REPRODUCED_TAG, "") if options.refit is None else ""
-    if earlier:
-        text = f"not repeated now. The gate of {earlier} repeated it byte for byte, says a tag that nobody signed"
-        evidence = replace(evidence, refit=RuleResult(None, text))
-    if evidence.figures is None:
+    # One that goes back was checked when it became champion.
+    if evidence.figures is None and not own:
         found = fetch_training_evidence(registry, version, fits.served, options.approvers)
         verified = _describe_signer(found, "the training run")
         evidence = replace(evidence, figures=compute_figures(found, fits.served), verified=verified)
-    if champion is None:
-        return evidence
-    same = [each for each in history.list_signed(fits.served.sha256) if each.version == champion.number]
-    if version.number != champion.number and (same or fits.served.sha256 == champion.tags.get(BUNDLE_TAG)):
+    return evidence
+
+
+def _require_another_bundle(history: VersionHistory, champion: ModelVersion, sha256: str) -> None:
+    """Raise `PromotionRefused` if a version has the bundle of the champion and is not the champion."""
+    same = [each for each in history.list_signed(sha256) if each.version == champion.number]
+    if history.version.number != champion.number and (same or sha256 == champion.tags.get(BUNDLE_TAG)):
         raise PromotionRefused(
             "the version holds the same bundle as the champion, byte for byte",
-            where=version.uri,
-            got=f"bundle {fits.served.sha256[:12]}, of {champion.title} too",
+            where=history.version.uri,
+            got=f"bundle {sha256[:12]}, of {champion.title} too",
             expected="another model than the champion",
             todo="train a challenger with npsrisk train --register; the champion needs no second version",
         )
-    try:
-        compared = ComparedVersions(registry, champion, version, (registry.fetch_fits(champion), fits))
-    except BundleRefused:
-        return replace(evidence, candidate=Candidate(champion.number))
-    comparison = _gather_comparison(compared, options)
-    candidate = _describe_candidate(compared, history)._replace(reproduced_at=earlier)
-    return replace(evidence, candidate=candidate, comparison=comparison)
 
 
 def compute_figures(found: RunEvidence, served: Bundle) -> RunFigures | None:
@@ -245,7 +249,8 @@ def _describe_candidate(compared: ComparedVersions, history: VersionHistory) -> 
     lasting = overruled.get(champion.number, frozenset())
     old_config, new_config = compared.configs
     changed = describe_changes(new_config, old_config)
-    return Candidate(champion.number, new, old, same_recipe, verdict, broken, changed, lasting)
+    repeated = registry.get_run_tags(compared.b.run_id).get(REPRODUCED_TAG, "")
+    return Candidate(champion.number, new, old, same_recipe, verdict, broken, changed, lasting, repeated)
 
 
 def list_overruled(records: Sequence[PromotionRecord]) -> dict[str, frozenset[str]]:

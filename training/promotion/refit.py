@@ -25,7 +25,6 @@ from training.runs.train import PROCESSOR_TAG, TrainingResult, describe_processo
 MAX_FILES_NAMED = 3  # files that differ, named in the result; the others are counted
 HASH_DIGITS = 12
 MAX_NAMED_CHANGES = 4
-NO_ROWS = np.empty(0, dtype=np.int64)
 LOST_EVALUATION_FIT = RuleResult(
     False,
     "the evaluation fit, which every training run registers, is missing: its tag was removed, or the version was registered otherwise",
@@ -81,7 +80,7 @@ def refit_version(
     task = TrainingTask(options.tables, datetime.fromisoformat(card.as_of), card.target, config)
     with report_progress(options.progress, "comparing tables"):
         consignments = TableHash()
-        read_kept_rows(task.inputs.consignments, config.features, NO_ROWS, consignments)
+        read_kept_rows(task.inputs.consignments, config.features, np.empty(0, np.int64), consignments)
         given = hash_training_tables(task.inputs, consignments)
     if given != card.data_sha256:
         found = f"hash {given[:HASH_DIGITS]}, expected {card.data_sha256[:HASH_DIGITS]}; provide the original tables"

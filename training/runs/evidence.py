@@ -31,9 +31,7 @@ class Evidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     kind: EvidenceKind
     target: str
-    bundles: dict[
-        str, Sha256
-    ]  # `bundle` and `evaluation` of a training run, or the served `a` and `b` of a comparison
+    bundles: dict[str, Sha256]  # `bundle` and `evaluation` of a training run, `a` and `b` of a comparison
     files: dict[ArtifactPath, Sha256]
     data_sha256: str  # of the given tables
     settings_sha256: Sha256

@@ -213,6 +213,17 @@ def test_a_version_that_lost_a_fit_or_its_settings_is_refused_also_with_force(st
     assert refit_version(store.registry, bare, card, folders, options).result == LOST_SETTINGS
 
 
+def test_what_needs_no_training_is_refused_before_it(
+    shared_run: SharedRun, tmp_path: Path, kept_training: list[TrainingTask]
+) -> None:
+    store = Store.copy(shared_run, tmp_path)
+    promote(store.registry, store.version, APPROVAL, force=True)
+    again = store.register("again", store.run.trained)
+    with pytest.raises(PromotionRefused, match="the same bundle as the champion"):
+        promote(store.registry, again, APPROVAL, EvidenceOptions(refit=RefitOptions(store.tables)))
+    assert kept_training == []
+
+
 @pytest.mark.usefixtures("kept_training")
 def test_the_tables_of_a_champion_make_its_settings_known(shared_run: SharedRun, tmp_path: Path) -> None:
     """Without them no later version of a champion that was promoted without tables could be a routine refit."""
