@@ -225,3 +225,9 @@ def get_outcome_order(outcomes: Outcomes, row: Any) -> Any:
     """Return the order of outcomes of a consignment, for one row or several: known, recorded, sequence."""
     sequence = NO_SEQUENCE if outcomes.sequence is None else outcomes.sequence[row]
     return outcomes.known_us[row], outcomes.recorded_us[row], sequence
+
+
+def sort_outcomes(outcomes: Outcomes, rows: Longs) -> Longs:
+    """Sort rows so that the valid outcome of each consignment comes last; equal ones stay in the given order."""
+    keys = get_outcome_order(outcomes, rows)
+    return rows[np.lexsort(np.broadcast_arrays(*reversed(keys)))]

@@ -133,12 +133,10 @@ def _summarize_events(
 
 def _find_standing(rows: Longs, codes: _IdentifierCodes) -> Longs:
     """Find the valid outcome of each consignment: the last by known time, recorded time, sequence and result."""
-    outcomes = codes.outcomes
     standing = np.full(len(codes.names), NONE, dtype=np.int64)
-    known, recorded, sequence = ordering.get_outcome_order(outcomes, rows)
-    ranks = [RESULTS.get(outcomes.result[row] or "", NOT_FINAL) for row in rows.tolist()]
-    order = np.lexsort(np.broadcast_arrays(ranks, sequence, recorded, known))
-    standing[codes.of_outcomes[rows[order]]] = rows[order]
+    ranks = [RESULTS.get(codes.outcomes.result[row] or "", NOT_FINAL) for row in rows.tolist()]
+    ordered = ordering.sort_outcomes(codes.outcomes, rows[np.argsort(ranks, kind="stable")])
+    standing[codes.of_outcomes[ordered]] = ordered
     return standing
 
 

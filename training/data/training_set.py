@@ -14,7 +14,9 @@ from consignments.errors import BadInput
 from consignments.records import Target
 from consignments.timestamps import NO_TIME, get_time_column_us, to_datetime, to_us
 from consignments.versions import select_counting_rows
-from consignments.visibility import FINAL_RESULTS, compute_known_us, compute_visible_us, list_positive_results
+from consignments.visibility import FINAL_RESULTS, compute_visible_us, list_positive_results
+from features.batch import build_outcome_events
+from features.history.ordering import sort_outcomes
 from models.arrays import Bools, Floats, Ints, Texts
 from models.fitting.baselines import RandomOrder
 from training.config import LABEL_DELAY_DAYS, TrainConfig, WeightsConfig
@@ -53,13 +55,10 @@ def is_positive(result: "pd.Series", target: Target) -> Bools:
 
 
 def select_current_outcomes(outcomes: pd.DataFrame, by_us: int) -> pd.DataFrame:
-    """Select of each consignment the last outcome that was visible at a time, by `known_at`, `recorded_at` and `sequence`."""
-    seen = outcomes[compute_visible_us(outcomes) <= by_us]
-    order = [compute_known_us(seen), get_time_column_us(seen, "recorded_at")]
-    if "sequence" in seen:
-        order.append(seen["sequence"].to_numpy(dtype=np.int64))
-    ordered = seen.iloc[np.lexsort(order[::-1])]
-    return ordered.drop_duplicates("consignment_id", keep="last")
+    """Select the valid outcome of each consignment at a time, as history does; of equal ones that of the later row."""
+    events = build_outcome_events(outcomes)
+    rows = sort_outcomes(events, np.flatnonzero(events.visible_us <= by_us))
+    return outcomes.iloc[rows].drop_duplicates("consignment_id", keep="last")
 
 
 def find_last_visible_time(outcomes: pd.DataFrame) -> datetime:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from heapq import heappop, heappush
 from itertools import compress
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,6 +30,7 @@ from features.pipeline import Pipeline
 from features.spec import Spec
 from models.arrays import Bools, Ints, Rows
 from models.fitting.baselines import RandomOrder
+from training.data.training_set import select_current_outcomes
 
 Keys = NDArray[np.uint64]
 MINIMAL_COLUMNS = ("consignment_id", "channel", "received_at", "cancelled_at")
@@ -195,9 +195,6 @@ def select_outcomes_as_of(outcomes: Sequence[Outcome], as_of: datetime) -> list[
 
 def select_final_results(outcomes: Iterable[Outcome]) -> dict[str, str]:
     """Return the last final result of each consignment; none if the laboratory never reported one."""
-    last: dict[str, tuple[Any, ...]] = {}
-    for outcome in outcomes:
-        if is_final(outcome):
-            order = (get_known_us(outcome), get_visible_us(outcome), outcome.result)
-            last[outcome.consignment_id] = max(last.get(outcome.consignment_id, (NO_TIME,)), order)
-    return {name: str(order[-1]) for name, order in last.items()}
+    frame = build_frame([*filter(is_final, outcomes)], Outcome)
+    last = select_current_outcomes(frame, np.iinfo(np.int64).max)
+    return dict(zip(last["consignment_id"], last["result"], strict=True))
