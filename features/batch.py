@@ -173,15 +173,6 @@ class FeatureMatrix:
         """Return the shape."""
         return f"<FeatureMatrix {len(self.rows):,} rows, {len(self.spec)} features>"
 
-    def locate(self, places: NDArray[np.int64]) -> "FeatureMatrix":
-        """Return the same rows with positions in another table, given the position of each row of this table in it."""
-        return replace(self, rows=places[self.rows])
-
-    def keep_rows(self, keep: NDArray[np.bool_]) -> "FeatureMatrix":
-        """Copy the rows of the kept consignments; `keep` has one value for each consignment of the table."""
-        mine = keep[self.rows]
-        return replace(self, X=self.X[mine], rows=self.rows[mine])
-
 
 def mask_past_rows(history: pd.DataFrame, given: pd.DataFrame) -> NDArray[np.bool_]:
     """Select the past consignments that count for the history of the given ones; without `sequence` not those that are also given."""

@@ -1,5 +1,6 @@
 """Leakage checks: four tests of whether later data leaked into a model or its metrics, on the rows of the evaluation."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
@@ -61,21 +62,22 @@ def _select_until(frame: pd.DataFrame, moment_us: Ints, cut_us: int, last: int |
 
 def check_later_changes(
     inputs: FeatureInputs,
-    judged: FeatureMatrix,
+    rows: Ints,
+    look_up: Callable[[Ints], Rows],
     parameters: FeatureParameters,
     options: ComputeOptions | None = None,
 ) -> Row:
-    """Recompute rows from tables cut at the time of the last of them, and compare bit for bit."""
+    """Recompute some of the given rows from tables cut at the time of the last of them; `look_up` returns their features, which must be equal bit for bit."""
     frame, options = inputs.consignments.take_order(), options or ComputeOptions()
     place = get_sequence(frame) if inputs.outcomes is None or SEQUENCE in inputs.outcomes else None
     received = get_time_column_us(frame, "received_at")
-    order = np.argsort((received if place is None else place)[judged.rows], kind="stable")
+    order = np.argsort((received if place is None else place)[rows], kind="stable")
     probes = np.sort(order[: len(order) // 2 + 1][-PROBE_ROWS:])
-    last = judged.rows[order[len(order) // 2]]
+    last = rows[order[len(order) // 2]]
     cut_us = int(received[last])
     known, kept = get_inputs_as_of(inputs, cut_us, None if place is None else int(place[last]))
     wanted = np.zeros(len(frame), dtype=bool)
-    wanted[judged.rows[probes]] = True
+    wanted[rows[probes]] = True
 
     def report(what: str, done: int, total: int) -> None:
         if options.progress is not None and what in ("features", "history"):
@@ -84,10 +86,10 @@ def check_later_changes(
     renamed = replace(options, progress=report)
     chunks = stream_features(known, parameters, options=renamed, wanted=wanted[kept])
     again = np.concatenate([chunk.X for chunk in chunks]).view(np.uint32)
-    differs = again != np.ascontiguousarray(judged.X[probes]).view(np.uint32)
+    differs = again != np.ascontiguousarray(look_up(probes)).view(np.uint32)
     where = f"tables cut at {to_datetime(cut_us):%Y-%m-%d %H:%M}"
     if differs.any():
-        where = name_feature(judged.spec.features[int(differs.sum(axis=0).argmax())])
+        where = name_feature(parameters.build_pipeline().spec.features[int(differs.sum(axis=0).argmax())])
     return _build_row(LATER_CHANGES, float(differs.any(axis=1).mean()), len(probes), where)
 
 

@@ -157,9 +157,8 @@ def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = N
     data, source = _prepare_data(task, options)
     digest = hash_training_tables(task.inputs, source.table)
     data, recipe, evaluated, studied = _fit_evaluation(task, data, source, digest, options)
-    known = SplitFeatures(data.final, evaluated.matrix, jobs)
-    is_tested = data.evaluation.part == TEST
-    tested = np.flatnonzero(is_tested)
+    tested, matrix = np.flatnonzero(data.evaluation.part == TEST), evaluated.matrix
+    known = SplitFeatures(data.final, matrix, jobs)
     with report_progress(progress, "weighting results"):
         test_traffic = score_test_period(known, evaluated.model, tested)
     true_labels = None
@@ -180,14 +179,14 @@ def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = N
     with report_progress(progress, "replacing names"):
         features = task.config.features
         sample = tested[sample_evenly(len(tested), task.config.evaluation.name_rows)]
-        X = evaluated.matrix.look_up(sample)
+        X = matrix.look_up(sample)
         swaps = measure_name_swaps(source.get_records(sample), X, evaluated.model, features, evaluated.fitted)
-    inspected = evaluated.matrix.keep_rows(data.judged & data.final.labels.known)
-    judged = evaluated.matrix.keep_rows(is_tested).locate(data.evaluation.observed.kept.rows)
+    inspected = matrix.keep_rows(data.judged & data.final.labels.known)
+    rows = data.evaluation.observed.kept.rows[tested]
     fitted = FeatureParameters(features, evaluated.fitted)
     outcomes, as_of = require_outcomes(task.inputs), data.evaluation.split.as_of
     leaks = [
-        check_later_changes(task.inputs, judged, fitted, options),
+        check_later_changes(task.inputs, rows, lambda at: matrix.look_up(tested[at]), fitted, options),
         check_early_results(task.inputs.consignments.take_order(), outcomes, as_of),
         check_predictive_column(inspected, data.final.labels.positive[inspected.rows]),
         check_filled_columns(source.frame.iloc[tested], test_traffic.labelled, features.build_record_type()),

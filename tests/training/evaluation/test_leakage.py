@@ -12,6 +12,7 @@ from consignments.timestamps import to_us
 from features.batch import FeatureMatrix, FeatureParameters, Tables
 from features.spec import Feature, Spec
 from features.streams import FeatureInputs, compute_feature_matrix
+from models.arrays import Row
 from training.evaluation import leakage
 
 ROWS = 200
@@ -34,14 +35,18 @@ def described(given: Tables) -> FeatureMatrix:
     return compute_feature_matrix(given, PARAMETERS, keep=np.arange(ROWS) >= ROWS // 2)
 
 
+def check_later_changes(tested: FeatureMatrix) -> Row:
+    inputs = FeatureInputs.from_tables(tables())
+    return leakage.check_later_changes(inputs, tested.rows, lambda at: tested.X[at], PARAMETERS)
+
+
 def test_honest_features_do_not_move_when_the_tables_end_at_their_moment() -> None:
-    row = leakage.check_later_changes(FeatureInputs.from_tables(tables()), described(tables()), PARAMETERS)
+    row = check_later_changes(described(tables()))
     assert (row["look"], row["found"], row["rows"]) == (leakage.LATER_CHANGES, 0.0, ROWS // 4 + 1)
 
 
 def test_features_that_knew_results_of_later_move_and_are_named() -> None:
-    other = described(tables(delay=timedelta(hours=1)))
-    row = leakage.check_later_changes(FeatureInputs.from_tables(tables()), other, PARAMETERS)
+    row = check_later_changes(described(tables(delay=timedelta(hours=1))))
     assert row["found"] == 1.0
     assert "were inspected in the last 365 days" in str(row["where"])
 
