@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from benchmarks.worlds import read_tables
 from consignments.records import Consignment
-from consignments.tables import to_consignments
+from consignments.tables import to_records
 from features.batch import FeatureParameters, Tables
 from features.config import FeatureConfig
 from features.fitted import FittedParameters, fit_features
@@ -53,7 +53,7 @@ class SimulatedStream(NamedTuple):
 def make_world(rows: int, seed: int = 1) -> SimulatedStream:
     """Simulate at least `rows` consignments."""
     tables = read_tables(simulate(days=-(-rows // PER_DAY), per_day=PER_DAY, seed=seed)).tables
-    return SimulatedStream(tables, to_consignments(tables.consignments, Consignment))
+    return SimulatedStream(tables, to_records(tables.consignments, Consignment))
 
 
 class GrownModel(NamedTuple):

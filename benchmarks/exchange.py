@@ -33,7 +33,7 @@ from consignments.errors import BadInput
 from consignments.exchange.alerts import list_alert_changes
 from consignments.exchange.documents import AnyMessage, Withdrawal
 from consignments.records import Alert, Consignment, Outcome, Target
-from consignments.tables import to_consignments
+from consignments.tables import to_records
 from consignments.timestamps import US_PER_DAY, to_datetime, to_us
 from features.indicators.operation_keys import OperationKey, OperationKeys, install_keys
 from features.indicators.values import compute_indicators
@@ -244,7 +244,7 @@ class ExchangeRun:
             member.history.schedule_outcomes(found)
             member.outcomes += found
             if self.way == "exchange":
-                for c in to_consignments(frame.iloc[rows], Consignment):
+                for c in to_records(frame.iloc[rows], Consignment):
                     member.tokens.update(compute_indicators(c, self.key))
             member.frames.append(frame.iloc[rows])
             hits = [
@@ -252,7 +252,7 @@ class ExchangeRun:
                 for row in by_owner[number]
                 if any(each.result == TARGET for each in outcomes.get(names[row], []))
             ]
-            for c in to_consignments(frame.iloc[hits], Consignment):
+            for c in to_records(frame.iloc[hits], Consignment):
                 member.records[c.consignment_id] = c
             if day >= self.plan.warm_up_days:
                 found_here = int(sum(positive[row] for row in hits))

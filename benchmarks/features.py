@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks.script import parse_options
 from benchmarks.worlds import read_tables
 from consignments.records import Consignment
-from consignments.tables import to_consignments
+from consignments.tables import to_records
 from consignments.timestamps import to_day
 from features.batch import Tables, build_arrival_events, build_outcome_events
 from features.config import FeatureConfig
@@ -38,7 +38,7 @@ def main() -> None:
     compute_feature_matrix(few)
 
     count = len(tables.consignments)
-    records = to_consignments(tables.consignments, Consignment)
+    records = to_records(tables.consignments, Consignment)
     pipeline = Pipeline(FeatureConfig(), FittedParameters.create_empty(), KEY)
     X = np.empty((count, len(pipeline.spec)), dtype=np.float32)
     keys = np.zeros((count, len(pipeline.kinds)), dtype=np.uint64)

@@ -10,10 +10,10 @@ from typing import NamedTuple
 from msgspec import structs
 
 from consignments.errors import BadSetting
-from consignments.records import Consignment
+from consignments.records import TEXT_LIMITS, Consignment
 
 COLUMNS = ["place", "office"]
-MAX_OFFICE_CHARACTERS = 100
+MAX_OFFICE_CHARACTERS = TEXT_LIMITS[Consignment]["office"]
 
 
 class OfficeTable(NamedTuple):

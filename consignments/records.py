@@ -312,3 +312,10 @@ def _build_field(part: types.Field) -> Field:
         highest=inner.le if isinstance(inner, types.FloatType) else None,
         meaning=meaning,
     )
+
+
+TEXT_LIMITS = {
+    record: {each.name: each.max_length for each in get_fields(record) if each.max_length}
+    for record in (Consignment, Item)
+}
+"""Greatest length of each text of a record."""

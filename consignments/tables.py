@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 
 from consignments.columns import LIST_DECODERS, TYPES, Mask, convert_frame, encode_list, normalize_array
-from consignments.doubts import ConsignmentT, RecordT
+from consignments.doubts import RecordT
 from consignments.errors import Reject
 from consignments.files.parquet_files import ParquetTable
 from consignments.files.raw_tables import RawTable, TablePart, refuse_bad_columns
@@ -172,14 +172,9 @@ def stream_table(
     )
 
 
-def to_consignments(rows: pd.DataFrame | pa.Table, record: type[ConsignmentT]) -> list[ConsignmentT]:
-    """Convert `Table.frame` or `Table.rows`, or a slice of it to save memory, to consignments."""
-    return to_records(rows, record)
-
-
 @pause_garbage_collection()
 def to_records(rows: pd.DataFrame | pa.Table, record: type[RecordT]) -> list[RecordT]:
-    """Convert rows of a checked frame, or of an Arrow table in canonical form, to records.
+    """Convert rows of a checked frame, or of an Arrow table in canonical form, or a slice of them to save memory, to records.
 
     Missing values and missing columns become None.
     """

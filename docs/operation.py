@@ -30,7 +30,7 @@ sys.path.insert(0, str(REPOSITORY))
 from benchmarks.exchange import SHARES, ExchangeRun, Plan, divide, format_summary, run_ways  # noqa: E402
 from consignments.files.table_writers import write_table  # noqa: E402
 from consignments.records import Alert, Consignment, Outcome  # noqa: E402
-from consignments.tables import build_frame, check_frame, to_consignments  # noqa: E402
+from consignments.tables import build_frame, check_frame, to_records  # noqa: E402
 from consignments.timestamps import to_us  # noqa: E402
 from consignments.visibility import get_visible_us  # noqa: E402
 from features.indicators.operation_keys import OperationKey  # noqa: E402
@@ -327,7 +327,7 @@ def record_results(offices: list[Office], now: datetime) -> int:
 
 def score_day(office: Office, frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Post the arrivals of a day; return rows of the score table."""
-    records = to_consignments(check_frame(frame, Consignment).frame, Consignment)
+    records = to_records(check_frame(frame, Consignment).frame, Consignment)
     fields = [
         {
             name: value

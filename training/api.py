@@ -16,7 +16,7 @@ import pandas as pd
 
 from consignments.errors import BadInput, UnknownName
 from consignments.records import Alert, Outcome, Target, Truth
-from consignments.tables import read_table, to_consignments
+from consignments.tables import read_table, to_records
 from features.batch import BATCH_KEY, FeatureMatrix, FeatureParameters
 from features.batch import Tables as Tables  # of this module, too
 from features.history.pseudonyms import Pseudonyms
@@ -196,7 +196,7 @@ def explain(
     if not (ids == consignment_id).any():
         raise UnknownName.from_candidates(consignment_id, ids, kind="consignment")
     joined, matrix = _compute_matrix(bundle, tables, history, only=consignment_id)
-    record = to_consignments(joined.iloc[matrix.rows[-1:]], bundle.config.build_record_type())[0]
+    record = to_records(joined.iloc[matrix.rows[-1:]], bundle.config.build_record_type())[0]
     model = bundle.model.replace_spec(matrix.spec)
     found = model.explain(matrix.X[-1], reasons, lowering=True, declared=get_declared_texts(record))
     return pd.DataFrame(

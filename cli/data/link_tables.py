@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from cli.progress import Progress
 from cli.stores import create_batch_pseudonyms
 from consignments.records import Consignment
-from consignments.tables import to_consignments
+from consignments.tables import to_records
 from consignments.workers import WorkerPool
 from features.links.identifiers import LINK_IDENTIFIERS, LinkNumberBuilder, LinkNumbers
 from features.links.trace import LinkTable
@@ -41,7 +41,7 @@ class LinkTableReader:
         for chunk in self._read_chunks():
             mine = rows[(rows >= start) & (rows < start + len(chunk))] - start
             if len(mine):
-                found += to_consignments(chunk.take(mine), Consignment)
+                found += to_records(chunk.take(mine), Consignment)
             start += len(chunk)
         return found
 
@@ -51,5 +51,5 @@ class LinkTableReader:
 
 def build_chunk_numbers(chunk: pa.Table) -> LinkNumbers:
     """Build the link numbers of a chunk. It may run in another process."""
-    records = to_consignments(chunk, Consignment)
+    records = to_records(chunk, Consignment)
     return LinkNumberBuilder(create_batch_pseudonyms()).build_rows(records)

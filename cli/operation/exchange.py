@@ -107,7 +107,7 @@ def draft(
     A draft has no signature and stays here. Read it, change it or delete it; "npsrisk exchange export" signs and sends it. A
     detection that was drafted or sent before is left out.
     """
-    from consignments.tables import to_consignments
+    from consignments.tables import to_records
     from consignments.versions import select_counting_rows
     from operation.exchange import drafts as drafting
     from operation.exchange.reports import list_confirmed
@@ -123,7 +123,7 @@ def draft(
     ]
     counting = read.consignments[select_counting_rows(read.consignments)]
     recent = counting["received_at"] > now - timedelta(days=drafting.SHARING_DAYS)
-    arrivals = to_consignments(counting[recent], Consignment)
+    arrivals = to_records(counting[recent], Consignment)
     common = common._replace(common=drafting.find_common_indicators(arrivals, confirmed, made_with))
     written = []
     for found in confirmed:
@@ -282,7 +282,7 @@ def _count_table_yields(
     tables: "Tables", begins: datetime | None, now: datetime, target: Target
 ) -> "tuple[list[AlertYield], datetime | None]":
     """Count the yields of the alerts of tables, of consignments received before `now`; return them with the begin of their period."""
-    from consignments.tables import to_consignments, to_records
+    from consignments.tables import to_records
     from operation.inspections import compute_yields, find_period, join_inspections
 
     period = find_period(tables, begins, now, now)
@@ -290,7 +290,7 @@ def _count_table_yields(
     inside = tables.consignments[(arrived >= period.begins) & (arrived < now)]
     known: list[Alert] = [] if tables.alerts is None else to_records(tables.alerts, Alert)
     inspections = join_inspections(tables, None, period, target)
-    yields = compute_yields(known, to_consignments(inside, Consignment), inspections)
+    yields = compute_yields(known, to_records(inside, Consignment), inspections)
     return yields, period.begins
 
 

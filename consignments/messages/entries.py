@@ -17,7 +17,7 @@ from consignments.messages.air.waybills import MAX_IDENTIFIER, clean_identifier
 from consignments.messages.content.values import Doubts
 from consignments.messages.parsed import EXTRA_COLUMNS, Declaration, MasterDetails, Purpose
 from consignments.messages.quality import DERIVED_CODES, find_doubts, sort_codes
-from consignments.records import MAX_ITEMS, Consignment, Item, get_fields
+from consignments.records import MAX_ITEMS, TEXT_LIMITS, Consignment, Item
 
 FUTURE_TOLERANCE = timedelta(days=1)
 """A time of issue that is further ahead is a fault of the sender's clock: the message was received when it came."""
@@ -125,13 +125,6 @@ def build_master(details: MasterDetails, received_at: datetime, issued_at: datet
         None if own is None else build_declaration(own, received_at, issued_at),
         details.members,
     )
-
-
-TEXT_LIMITS = {
-    record: {each.name: each.max_length for each in get_fields(record) if each.max_length}
-    for record in (Consignment, Item)
-}
-"""Greatest length of each text of a record."""
 
 
 def limit_fields(given: Mapping[str, Any], doubts: Doubts) -> dict[str, Any]:

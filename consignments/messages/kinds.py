@@ -70,6 +70,8 @@ def _index_kinds() -> dict[str, MessageKind]:
     return {f"<{kind.root}" if kind.root else kind.codes[0]: kind for kind in list_kinds()}
 
 
+BLANK = " \t\r\n\0\x01\x02\x03\ufeff"
+"""What may stand around a message: blanks, a byte-order mark, and characters by which networks control a line."""
 UNKNOWN_KIND = "unknown kind of message"
 
 
@@ -87,7 +89,7 @@ def detect_kind(content: bytes, mappings: Sequence[MessageMapping] = ()) -> Mess
         if matches_mapping(head, mapping):
             return MessageKind(f"mapped by {mapping.name}", max_bytes=MAX_STREAM_BYTES, mapping=mapping)
     text = trees.decode_head(head)
-    start = text.lstrip("\ufeff \t\r\n\0\x01\x02\x03")
+    start = text.lstrip(BLANK)
     root = trees.find_root(start) if start[:1] == "<" else None
     kind = _index_kinds().get(f"<{root[1]}") if root else None
     if kind is not None and kind.reader and not kind.shared:
@@ -137,7 +139,7 @@ def _build_unknown_fault(got: str) -> MessageFault:
 
 def _detect_text(text: str) -> MessageKind:
     for line in text.splitlines():
-        found = re.match(build_code_pattern(), line.strip("\0\x01\x02\x03 \t\ufeff"), re.ASCII)
+        found = re.match(build_code_pattern(), line.strip(BLANK), re.ASCII)
         if found:
             code = found[0].partition("/")[0].rstrip()
             other = MessageKind(code, reason="a message of cargo that holds no goods")

@@ -21,14 +21,13 @@ from consignments.messages.air.waybills import splice_stops
 from consignments.messages.entries import IN_FUTURE, MasterEntry, Version, digest_content, merge_versions
 from consignments.messages.parsed import StateRow
 from consignments.messages.quality import sort_codes
-from consignments.records import Consignment
+from consignments.records import TEXT_LIMITS, Consignment
 from consignments.timestamps import to_us_if_known
 from consignments.versions import is_late
 
 HOLDS = frozenset(("request_for_information", "request_for_screening", "do_not_load"))
 MAX_TEXT = 4000
 ROUTE_JOINT = ">"
-MAX_ROUTE = 100
 
 
 @dataclass
@@ -240,7 +239,7 @@ def enrich_house(house: Consignment, master: MasterEntry) -> Consignment:
     routes = (house.route, master.fields.get("route"))
     own, stops = (route.split(ROUTE_JOINT) if route else [] for route in routes)
     route = ROUTE_JOINT.join(splice_stops(own, stops)) or None
-    if route is not None and len(route) > MAX_ROUTE:
+    if route is not None and len(route) > TEXT_LIMITS[Consignment]["route"]:
         route = house.route
     filled = {name: master.fields[name] for name in list_filled(house, master)}
     return structs.replace(house, route=route, **filled)

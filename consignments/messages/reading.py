@@ -37,7 +37,7 @@ from consignments.messages.parsed import Declaration, Ignored, MasterDetails, Me
 from consignments.messages.post.mapping import MessageMapping
 from consignments.messages.quality import UNIDENTIFIED, sort_codes
 from consignments.messages.sources import (
-    BLANK,
+    BLANK_BYTES,
     RawMessage,
     join_continuations,
     list_files,
@@ -186,7 +186,7 @@ def _parse_message(raw: RawMessage, source: _Source, notes: list[str]) -> None:
 
 def _split_array(raw: RawMessage, options: ReadOptions, findings: list[Finding]) -> Iterable[RawMessage]:
     """Split a JSON array of several kinds of messages into one for each kind; a member that is no message becomes a reject."""
-    if raw.fault or raw.content[:HEAD_BYTES].lstrip(BLANK)[:1] != b"[":
+    if raw.fault or raw.content[:HEAD_BYTES].lstrip(BLANK_BYTES)[:1] != b"[":
         return [raw]
     try:
         whole, members = detect_kind(raw.content, options.mappings), split_array(raw.content)
@@ -351,7 +351,7 @@ def read_entries(
 
 def _count_members(raw: RawMessage) -> int:
     """Count the members of a JSON array; any other message is one."""
-    if raw.content[:HEAD_BYTES].lstrip(BLANK)[:1] == b"[":
+    if raw.content[:HEAD_BYTES].lstrip(BLANK_BYTES)[:1] == b"[":
         with suppress(MessageFault, RecursionError):
             return len(split_array(raw.content))
     return 1

@@ -19,7 +19,8 @@ from pathlib import Path
 
 from consignments.errors import BadInput, MessageFault, name_file
 from consignments.messages.content.trees import HEAD_BYTES, find_root
-from consignments.messages.kinds import MAX_STREAM_BYTES, build_code_pattern, list_kinds
+from consignments.messages.kinds import BLANK, MAX_STREAM_BYTES, build_code_pattern, list_kinds
+from consignments.messages.xml_parsing import UTF_16_MARKS
 
 Buffer = bytes | mmap.mmap
 
@@ -47,8 +48,8 @@ ENVELOPE = re.compile(
 """Lines of a Type B envelope before a first line."""
 MAX_ENVELOPE_BYTES = 2_048
 """An envelope has at most 32 addresses of 7 characters, and an origin."""
-BLANK = b" \t\r\n\0\x01\x02\x03\xef\xbb\xbf"
-BLANKS = re.compile(rb"[%b]*" % BLANK)
+BLANK_BYTES = BLANK.encode()
+BLANKS = re.compile(rb"[%b]*" % BLANK_BYTES)
 QUOTING = (b"FMA", b"FNA", b"UNA", b"UNB")
 """Beginnings of a message that contains another: answers that repeat it, and interchanges that wrap it."""
 IMP_HEAD = re.compile(
@@ -155,7 +156,7 @@ def read_parts(name: str, buffer: Buffer, written: datetime | None = None) -> It
 def split_messages(buffer: Buffer) -> Iterator[bytes]:
     """Split a buffer into its messages, which may be of mixed kinds."""
     position, size = 0, len(buffer)
-    if bytes(buffer[:2]) in (b"\xff\xfe", b"\xfe\xff") or b"\0<" in buffer[:4] or b"<\0" in buffer[:4]:
+    if bytes(buffer[:2]) in UTF_16_MARKS or b"\0<" in buffer[:4] or b"<\0" in buffer[:4]:
         yield bytes(buffer[:])  # UTF-16 is never concatenated
         return
     xml_starts = _XmlStarts(buffer)
@@ -269,7 +270,7 @@ def _find_text_end(buffer: Buffer, start: int, size: int) -> int:
     first = TEXT_START.search(buffer, start)
     if first is None:
         return size
-    if first[0].lstrip(BLANK)[:1] in (b"<", b"{"):
+    if first[0].lstrip(BLANK_BYTES)[:1] in (b"<", b"{"):
         return first.start()
     following, quotes = TEXT_START.search(buffer, first.end()), first[0].strip()[:3] in QUOTING
     if following is not None and quotes and b"UNZ" in buffer[first.start() : following.start()]:
@@ -303,7 +304,7 @@ def _find_continuation(first: RawMessage, second: RawMessage) -> bytes | None:
     if not first.content or second.fault or second.content[:1] in (b"<", b"{", b"["):
         return None
     head = IMP_HEAD.search(first.content[:HEAD_BYTES])
-    if head is None or first.content.lstrip(BLANK)[:1] in (b"<", b"{", b"["):
+    if head is None or first.content.lstrip(BLANK_BYTES)[:1] in (b"<", b"{", b"["):
         return None
     again = IMP_HEAD.search(second.content[:HEAD_BYTES])
     if again is None:

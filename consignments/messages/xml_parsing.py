@@ -21,7 +21,8 @@ FORBIDDEN_CHARACTERS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 BARE_AMPERSAND = re.compile(r"&(?!(?:#\d{1,7}|#x[0-9A-Fa-f]{1,6}|amp|lt|gt|quot|apos);)")
 DECLARATION = re.compile(r"[\s\ufeff]*<\?xml[^>]*\?>")
 ENCODING = re.compile(rb"""<\?xml[^>]*\bencoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']""")
-BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig"} | dict.fromkeys(UTF_16_MARKS, "utf-16")
 SECOND_ENCODING = "cp1252"
 """What senders that call themselves UTF-8 most often are."""
 
@@ -129,7 +130,7 @@ def build_syntax_fault(error: etree.XMLSyntaxError, data: bytes) -> MessageFault
     code = None if last is None else last.type
     if code == etree.ErrorTypes.ERR_RESOURCE_LIMIT:
         return MessageFault("nested too deep, or a text too long", where=where)
-    if not data.lstrip(b"\xef\xbb\xbf \t\r\n\0").startswith((b"<", b"\xff\xfe", b"\xfe\xff")):
+    if not data.lstrip(b"\xef\xbb\xbf \t\r\n\0").startswith((b"<", *UTF_16_MARKS)):
         return MessageFault("no XML", where="line 1", got="a text that does not begin with <")
     if code == etree.ErrorTypes.ERR_TAG_NOT_FINISHED or not data.rstrip(b" \t\r\n\0").endswith(b">"):
         return MessageFault("cut in half: it ends inside an element", where=where, todo="fetch it again")

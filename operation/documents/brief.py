@@ -12,7 +12,7 @@ from scipy.stats.contingency import odds_ratio
 
 from consignments.errors import BadInput
 from consignments.records import Consignment, Target
-from consignments.tables import to_consignments
+from consignments.tables import to_records
 from consignments.timestamps import get_time_column_us, to_datetime, to_us
 from consignments.versions import select_counting_rows
 from features.batch import Tables
@@ -134,7 +134,7 @@ def build_brief(
     recent_rows = frame["received_at"] >= pd.Timestamp(recent_from)
     recent = frame[recent_rows]
     alerts = select_valid_alerts(tables.alerts, end, end + timedelta(microseconds=1))
-    yields = compute_yields(alerts, to_consignments(recent, Consignment), inspections) if alerts else []
+    yields = compute_yields(alerts, to_records(recent, Consignment), inspections) if alerts else []
     return Brief(
         begins=begin,
         recent_from=recent_from,

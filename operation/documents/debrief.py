@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from consignments.records import Consignment, Target
-from consignments.tables import to_consignments
+from consignments.tables import to_records
 from consignments.timestamps import get_time_column_us, to_us
 from consignments.versions import select_counting_rows
 from features.batch import Tables
@@ -140,7 +140,7 @@ def build_debrief(
         families=_count_families(inspections),
         handled=classify_detections(inspections, within),
         handled_truth=None if truth is None else classify_truth(inspections, arrivals, truth, within, target),
-        alerts=compute_yields(alerts, to_consignments(arrivals, Consignment), inspections) if alerts else [],
+        alerts=compute_yields(alerts, to_records(arrivals, Consignment), inspections) if alerts else [],
         suggestions=[],
         plan=None if plan is None else _compare_with_plan(plan, tallies["office"], period),
     )

@@ -10,7 +10,7 @@ import pandas as pd
 from consignments.exchange.alerts import split_alert_id
 from consignments.exchange.documents import Feedback, Sighting
 from consignments.records import Consignment, Outcome, Target
-from consignments.tables import to_consignments, to_records
+from consignments.tables import to_records
 from consignments.timestamps import to_us
 from consignments.versions import select_counting_rows
 from features.batch import Tables
@@ -55,5 +55,5 @@ def list_confirmed(tables: Tables, as_of: datetime, target: Target) -> list[Conf
     found = {outcome.consignment_id: outcome for outcome in to_records(current[positive], Outcome)}
     frame = tables.consignments[select_counting_rows(tables.consignments)]
     mine = frame[frame["consignment_id"].isin(list(found))]
-    pairs = [ConfirmedSeizure(c, found[c.consignment_id]) for c in to_consignments(mine, Consignment)]
+    pairs = [ConfirmedSeizure(c, found[c.consignment_id]) for c in to_records(mine, Consignment)]
     return sorted(pairs, key=lambda each: (each.outcome.known_at or as_of, each.consignment.consignment_id))

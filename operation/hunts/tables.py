@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from consignments.errors import BadInput, UnknownName
 from consignments.records import Alert, Consignment
-from consignments.tables import to_consignments, to_records
+from consignments.tables import to_records
 from consignments.timestamps import to_us
 from consignments.validation import SEQUENCE
 from consignments.versions import select_counting_rows
@@ -28,7 +28,7 @@ def find_consignment_target(tables: Tables, consignment_id: str, limits: HuntLim
     if not len(mine):
         known = frame["consignment_id"].tail(5000)
         raise UnknownName.from_candidates(consignment_id, known, kind="consignment")
-    [c] = to_consignments(mine, Consignment)
+    [c] = to_records(mine, Consignment)
     result = _read_results(tables, limits).get(consignment_id, "no result")
     return build_consignment_target(c, limits.as_of, f"{consignment_id} ({result})")
 
@@ -64,7 +64,7 @@ def hunt_tables(
         )
     results = _read_results(known, limits)
     arrivals = []
-    for c in to_consignments(frame.iloc[inside], Consignment):
+    for c in to_records(frame.iloc[inside], Consignment):
         assert c.received_at is not None
         state = limits.find_state(results.get(c.consignment_id), c.received_at)
         arrivals.append((HuntRow(c.consignment_id, c.consignment_id, c.office, c.received_at, state), c))

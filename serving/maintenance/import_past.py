@@ -16,7 +16,7 @@ from consignments.columns import adopt_spellings
 from consignments.errors import BadInput
 from consignments.identifiers import normalize_identifier
 from consignments.records import Alert, Consignment, Outcome
-from consignments.tables import to_consignments, to_records
+from consignments.tables import to_records
 from consignments.timestamps import NO_TIME, to_datetime, to_us, to_us_if_known
 from features.batch import build_arrival_events, build_outcome_events, get_sequence
 from features.history.ordering import (
@@ -70,7 +70,7 @@ class PastEvents:
     def read_consignments(self, rows: Longs) -> Iterator[Consignment]:
         """Read the consignments of some rows, each once and in about the order of the table, in the order of `rows`."""
         while len(rows) and self._end <= rows.max():
-            records = to_consignments(next(self._chunks), self._record)
+            records = to_records(next(self._chunks), self._record)
             self._waiting.update(enumerate(records, self._end))
             self._end += len(records)
         return map(self._waiting.pop, rows.tolist())

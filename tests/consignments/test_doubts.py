@@ -16,7 +16,7 @@ from support.examples import day, make_consignment
 from consignments import doubts
 from consignments.files.table_writers import write_table
 from consignments.records import Alert, Consignment, Item, create_consignment_type
-from consignments.tables import build_frame, check_frame, read_table, stream_table, to_consignments
+from consignments.tables import build_frame, check_frame, read_table, stream_table, to_records
 from consignments.validation import to_frame
 
 DOUBTFUL = read_cases("doubtful_values")
@@ -52,7 +52,7 @@ def test_a_doubtful_value_is_read_as_what_it_is_and_named_for_records_and_tables
     assert str(sent) not in doubt.text
     table = check_frame(build_frames({}, {column: sent}, {column: sent}), Consignment)
     expected = [convert(f"C{n}", {column: read}) for n in (1, 2)]
-    assert to_consignments(table.frame, Consignment)[1:] == expected
+    assert to_records(table.frame, Consignment)[1:] == expected
     assert table.report.warnings == {f"{column}: {text}": 2}
     assert f"  warning: 2 x {column}: {text}" in table.report.to_text()
     assert table.report.is_notable
@@ -88,7 +88,7 @@ def test_countries_of_items_are_read_too_and_give_one_doubt() -> None:
     assert [item.origin_country for item in record.items or ()] == ["CN", "CN"]
     assert told == [doubts.Doubt("country_read_as", "The country was read as CN.", "items.origin_country")]
     table = check_frame(build_frame([make_consignment("C1"), sent], Consignment), Consignment)
-    assert to_consignments(table.rows, Consignment)[1] == record
+    assert to_records(table.rows, Consignment)[1] == record
     assert table.report.warnings == {f"items.origin_country: {doubts.COUNTRY_CONVERTED}": 1}
     unlike = (Item(origin_country="China"), Item(origin_country="XY"))
     same = doubts.correct_record(make_consignment("C0", items=unlike))[1]
@@ -101,7 +101,7 @@ def test_a_country_of_items_is_read_beneath_a_row_whose_items_are_too_many(tmp_p
     parquet.write_table(pa.table(columns | {"items": items}), tmp_path / "t.parquet")
     table = read_table(tmp_path / "t.parquet", Consignment)
     assert [(reject.identifier, reject.column) for reject in table.rejects] == [("C1001", "items")]
-    assert [c.items for c in to_consignments(table.rows, Consignment)] == [(Item(origin_country="CN"),)]
+    assert [c.items for c in to_records(table.rows, Consignment)] == [(Item(origin_country="CN"),)]
 
 
 def test_ordinary_values_missing_ones_and_codes_in_small_letters_give_no_doubt() -> None:

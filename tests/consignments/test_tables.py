@@ -71,7 +71,7 @@ def test_any_records_survive_every_format(tmp_path: Path, given_records: list[Co
         if path.stat().st_size:
             table = tables.read_table(path, Consignment)
             pd.testing.assert_frame_equal(table.frame, frame)
-            assert (tables.to_consignments(table.frame, Consignment), table.rejects) == (given_records, ())
+            assert (tables.to_records(table.frame, Consignment), table.rejects) == (given_records, ())
 
 
 def test_the_canonical_frame_has_every_column_of_the_record_in_one_order_and_type(tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_declared_columns_are_read_with_their_kind(tmp_path: Path) -> None:
     record = create_consignment_type(numeric=["tax_rate"], category=["tax_type"])
     header = HEADER.replace("sender_name,hs_code,pieces", "tax_rate,tax_type")
     table = read_csv(tmp_path, header + "X1,postal,2024-03-04,8.5,07\nX2,postal,2024-03-04,high,\n", record)
-    (found,) = tables.to_consignments(table.frame, record)
+    (found,) = tables.to_records(table.frame, record)
     assert (found.tax_rate, found.tax_type) == (8.5, "07")  # type: ignore[attr-defined]
     assert [reject.column for reject in table.rejects] == ["tax_rate"]
     assert table.report.unknown_columns == ()
@@ -216,7 +216,7 @@ def test_a_frame_of_any_types_is_checked_like_a_file() -> None:
         index=[5, 5, 5],
     )
     table = tables.check_frame(frame, Consignment, name="input")
-    first, second = tables.to_consignments(table.frame, Consignment)
+    first, second = tables.to_records(table.frame, Consignment)
     assert (first.consignment_id, first.hs_code) == ("1", "61091000")
     assert (first.pieces, first.items) == (2.0, (Item("a"),))
     assert first.received_at == second.received_at == datetime(2024, 3, 4, tzinfo=UTC)
@@ -228,9 +228,9 @@ def test_records_come_from_a_checked_frame_a_slice_and_a_frame_without_every_col
     checked = tables.build_frame([FULL, BARE], Consignment)
     pd.testing.assert_frame_equal(tables.check_frame(checked, Consignment).frame, checked)
     frame = tables.build_frame([FULL, BARE, make_consignment("X3")], Consignment)
-    assert tables.to_consignments(frame.iloc[1:2], Consignment) == [BARE]
+    assert tables.to_records(frame.iloc[1:2], Consignment) == [BARE]
     few = frame[["consignment_id", "channel", "received_at"]]
-    assert tables.to_consignments(few, Consignment)[1] == BARE
+    assert tables.to_records(few, Consignment)[1] == BARE
 
 
 def test_repeated_consignments_keep_their_order_by_a_sequence() -> None:

@@ -13,7 +13,7 @@ from support.feature_worlds import MemoryStore, join_history, simulate_ordered
 
 from consignments.errors import BadInput
 from consignments.records import Alert, Consignment
-from consignments.tables import to_consignments, to_records
+from consignments.tables import to_records
 from consignments.timestamps import to_us
 from consignments.visibility import compute_visible_us
 from features.alerts.alerts import Alerts
@@ -229,7 +229,7 @@ def test_a_warning_names_the_rows_that_are_held_in_memory_and_a_batch_from_a_sta
 @pytest.fixture(scope="module")
 def fitted(tables: Tables) -> FittedParameters:
     labels = np.arange(400) % 7 == 0
-    records = to_consignments(tables.consignments[:400], Consignment)
+    records = to_records(tables.consignments[:400], Consignment)
     return fit_features(records, CONFIG, labels.astype(np.int8), np.ones(400))
 
 
@@ -237,7 +237,7 @@ def test_rows_without_keys_or_refitted_have_the_same_bits(tables: Tables, fitted
     alerts = Alerts(to_records(tables.alerts, Alert))
     plain, empty = FittedParameters.from_plain(*fitted.to_plain()), FittedParameters.create_empty()
     pipeline, unfitted = (Pipeline(CONFIG, each, PARAMETERS.pseudonyms, alerts) for each in (plain, empty))
-    records = to_consignments(tables.consignments[:200], Consignment)
+    records = to_records(tables.consignments[:200], Consignment)
     X = np.zeros((3, len(records), len(pipeline.spec)), dtype=np.float32)
     keys = np.zeros((2, len(records), len(pipeline.kinds)), dtype=np.uint64)
     pipeline.fill_rows(records, X[0], *keys)

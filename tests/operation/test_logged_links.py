@@ -11,7 +11,7 @@ from support.site import run, told
 
 from consignments.errors import BadSetting
 from consignments.records import Consignment, Outcome
-from consignments.tables import read_table, to_consignments
+from consignments.tables import read_table, to_records
 from features.batch import BATCH_KEY, build_arrival_events, build_outcome_events
 from features.history.data_keys import DataKeys
 from features.history.pseudonyms import Pseudonyms
@@ -31,7 +31,7 @@ def read_exported(folder: Path) -> LinkTable:
     frame = read_table(folder / "consignments.parquet", Consignment).frame
     outcomes = read_table(folder / "outcomes.parquet", Outcome).frame
     builder = LinkNumberBuilder(Pseudonyms(BATCH_KEY))
-    numbers = builder.build_rows(to_consignments(frame, Consignment))
+    numbers = builder.build_rows(to_records(frame, Consignment))
     return LinkTable(build_arrival_events(frame), build_outcome_events(outcomes), numbers)
 
 

@@ -16,7 +16,7 @@ import pyarrow.parquet as parquet
 
 from consignments.files.part_folder import PartFolder
 from consignments.records import Consignment
-from consignments.tables import to_arrow_rows, to_consignments
+from consignments.tables import to_arrow_rows, to_records
 from consignments.validation import to_frame
 from features.batch import ComputeOptions, FeatureMatrix, FeatureParameters, Tables, report_progress
 from features.cluster import open_runner
@@ -89,7 +89,7 @@ class TableFeatures:
 
     def get_records(self, rows: Ints) -> list[Consignment]:
         """Return the consignments at some positions."""
-        return to_consignments(self._rows.take(rows), self.config.build_record_type())
+        return to_records(self._rows.take(rows), self.config.build_record_type())
 
     @cached_property
     def _rows(self) -> pa.Table:

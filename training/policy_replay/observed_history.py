@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from consignments.records import Alert, Consignment, Outcome
-from consignments.tables import build_frame, to_consignments
+from consignments.tables import build_frame, to_records
 from consignments.timestamps import NO_TIME, US_PER_DAY, get_time_column_us, to_us, to_us_if_known
 from consignments.visibility import get_known_us, get_visible_us, is_final
 from features.alerts.alerts import Alerts
@@ -97,7 +97,7 @@ class ObservedHistory:
             self._pipeline.alerts.add(alert)
         cancelled_us = get_time_column_us(frame, "cancelled_at")
         declared = frame.drop(columns="cancelled_at")
-        records = to_consignments(declared, self._config.build_record_type())
+        records = to_records(declared, self._config.build_record_type())
         X, keys, counterparts = self._describe(records, wanted)
         received_us = get_time_column_us(frame, "received_at").tolist()
         order = sorted(range(len(records)), key=lambda at: (received_us[at], records[at].consignment_id))

@@ -15,9 +15,9 @@ from consignments.errors import MessageFault
 from consignments.messages.air import waybills
 from consignments.messages.air.waybills import CustomsNote, Journey
 from consignments.messages.content import values
-from consignments.messages.content.trees import UTF_16_MARKS
 from consignments.messages.content.values import Doubts, Fields
 from consignments.messages.parsed import Declaration, MessageContext, Parsed, build_goods_fault
+from consignments.messages.xml_parsing import UTF_16_MARKS
 
 LINE_WIDTH = 69
 PARTY_CODES, PARTY_PARTS = ("SHP", "CNE", "NFY", "AGT"), ("NAM", "ADR", "LOC")

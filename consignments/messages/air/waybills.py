@@ -20,8 +20,9 @@ from consignments.messages.configuration import load_codes, load_table
 from consignments.messages.content.values import SHORT_DATES, Doubts, Fields, parse_short_date
 from consignments.messages.parsed import MASTER_FIELDS, Declaration, MasterDetails
 from consignments.messages.quality import UNIDENTIFIED
+from consignments.records import TEXT_LIMITS, Consignment
 
-MAX_IDENTIFIER = 100
+MAX_IDENTIFIER = TEXT_LIMITS[Consignment]["consignment_id"]
 INVISIBLE = re.compile("[\x00-\x1f\x7f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]")
 """Control characters, zero-width characters and marks of writing direction: identifiers that differ in them alone look equal."""
 DIGEST_CHARACTERS = 16

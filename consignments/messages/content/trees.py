@@ -39,14 +39,13 @@ ROOT = re.compile(r"<(?![?!])(?:[^\s<>/:]+:)?([^\s<>/:]+)")
 MARKUP = re.compile(r"<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(?:\[.*?\]\s*)?>|<(?!\?|!--|!DOCTYPE)", re.DOTALL)
 """An instruction, a comment or a document type that ends, or the beginning of something else."""
 NOT_BLANK = re.compile(rb"[^ \t\r\n\0]")
-UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 NAME = rb"<(?:[\w.\-]+:)?(%s)(?=[\s/>])"
 
 
 def decode_head(head: bytes) -> str:
     """Decode the beginning of a message for detection: without byte-order mark, NUL bytes and leading space."""
     part = head[:HEAD_BYTES]
-    encoding = "utf-16" if part.startswith(UTF_16_MARKS) else "utf-8"
+    encoding = "utf-16" if part.startswith(xml_parsing.UTF_16_MARKS) else "utf-8"
     return part.decode(encoding, "replace").replace("\0", "").lstrip("\ufeff \t\r\n")
 
 
@@ -98,7 +97,7 @@ def prepare_xml(content: bytes, notes: list[str]) -> bytes:
     """Check a message and bring it to an encoding in which tags are plain bytes."""
     if NOT_BLANK.search(content) is None:
         raise MessageFault("empty")
-    if content.startswith(UTF_16_MARKS) or b"\0" in content[:64]:
+    if content.startswith(xml_parsing.UTF_16_MARKS) or b"\0" in content[:64]:
         content = xml_parsing.rewrite_xml(content, notes)
     if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
         raise xml_parsing.build_hostile_fault()
@@ -260,7 +259,7 @@ def _refuse_many(content: bytes) -> None:
 
 
 def _decode_text(content: bytes) -> bytes:
-    if content.startswith(UTF_16_MARKS):
+    if content.startswith(xml_parsing.UTF_16_MARKS):
         return content.decode("utf-16").encode()
     return content.removeprefix(b"\xef\xbb\xbf")
 

@@ -7,7 +7,8 @@ from io import BytesIO, TextIOWrapper
 from itertools import chain, zip_longest
 
 from consignments.errors import MessageFault
-from consignments.messages.content.trees import HEAD_BYTES, UTF_16_MARKS, Node
+from consignments.messages.content.trees import HEAD_BYTES, Node
+from consignments.messages.xml_parsing import UTF_16_MARKS
 
 MAX_ROW_CHARACTERS = 50_000
 """Characters of a row over several lines; a longer one has an open quotation mark."""

@@ -21,7 +21,7 @@ from consignments.messages.kinds import detect_kind, list_kinds
 from consignments.messages.post.mapping import load_mapping
 from consignments.messages.reading import read_entries
 from consignments.records import Consignment
-from consignments.tables import read_table, to_consignments
+from consignments.tables import read_table, to_records
 
 EXPECTED = json.loads((BROKEN / "expected.json").read_text(encoding="utf-8"))
 NOW = datetime(2026, 3, 11, 6, tzinfo=UTC)
@@ -106,7 +106,7 @@ def test_the_commands_of_the_pages_print_what_they_show(
     printed = [text.splitlines() for language, text in FENCE.findall(page) if language == "text"]
     for command, lines in [*shown, *zip(commands(page), printed, strict=True)]:
         assert set(lines) <= set(succeed(command.removeprefix("npsrisk ")).output.splitlines()), command
-    (row,) = to_consignments(read_table(tmp_path / "own.parquet", Consignment).frame, Consignment)
+    (row,) = to_records(read_table(tmp_path / "own.parquet", Consignment).frame, Consignment)
     assert (row.sender_name, row.carrier, row.nature) == ("Ann Smith", "Our Post", "sale")
     assert (row.gross_weight_kg, row.declared_value, row.currency) == (1.0, 6.0, "EUR")
     assert [item.net_weight_kg for item in row.items or ()] == [0.1]

@@ -6,7 +6,7 @@ from support.table_examples import build_tables
 
 from consignments.exchange.documents import Feedback, Sighting, check_message, encode_message
 from consignments.records import Alert, Consignment
-from consignments.tables import to_consignments
+from consignments.tables import to_records
 from features.indicators.operation_keys import OperationKey, OperationKeys, install_keys
 from features.indicators.values import compute_indicators
 from operation.exchange import drafts
@@ -84,7 +84,7 @@ def test_the_reports_of_a_partner_s_message_are_a_hand_count() -> None:
     ]  # fmt: skip
     read = build_tables(rows, outcomes)
     inspections = join_inspections(read, None, find_period(read, day(-7), day(9), day(9)), "nps")
-    yields = compute_yields(alerts, to_consignments(read.consignments, Consignment), inspections)
+    yields = compute_yields(alerts, to_records(read.consignments, Consignment), inspections)
     feedback, sighting = draft_reports(yields, "XB", day(-7), day(9))
     assert isinstance(feedback, Feedback)
     assert (feedback.about_author, feedback.about) == ("XA", "S-1")

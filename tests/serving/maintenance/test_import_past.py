@@ -15,7 +15,7 @@ from support.table_examples import build_tables
 
 from consignments.errors import BadInput, ServiceFault
 from consignments.records import Alert, Consignment
-from consignments.tables import build_frame, to_consignments
+from consignments.tables import build_frame, to_records
 from consignments.timestamps import to_us
 from features.batch import FeatureParameters, Tables
 from features.config import FeatureConfig
@@ -86,7 +86,7 @@ def test_the_service_sees_the_imported_past_as_a_batch_does_and_nobody_can_read_
     assert b"Orchid" not in stored_bytes(site.folder)
     with site.serve() as client:
         told = client.compute_features("RB9", received_at=day(14))
-    rows = [*to_consignments(PAST.consignments, Consignment), make_consignment("RB9", received_at=day(14))]
+    rows = [*to_records(PAST.consignments, Consignment), make_consignment("RB9", received_at=day(14))]
     whole = Tables(build_frame(rows, Consignment), PAST.outcomes, PAST.alerts)
     nothing = FittedParameters.create_empty()
     parameters = FeatureParameters(FeatureConfig(), nothing, Pseudonyms(b"another key"))

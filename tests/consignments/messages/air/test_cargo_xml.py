@@ -11,7 +11,7 @@ from support import messages
 
 from consignments.messages.xml_parsing import MAX_TAGS
 from consignments.records import Consignment, Item
-from consignments.tables import build_frame, check_frame, to_consignments
+from consignments.tables import build_frame, check_frame, to_records
 
 
 def test_more_items_than_a_record_holds_are_cut_with_a_code() -> None:
@@ -78,7 +78,7 @@ def test_messages_become_a_table_that_passes_its_checks() -> None:
     assert table.rejects == ()
     assert list(table.frame["sequence"]) == [1, 2, 3, 4, 5]  # the house was amended; its copy changed nothing
     assert found.repeats == 1
-    assert to_consignments(table.frame, Consignment) == list(found.consignments)
+    assert to_records(table.frame, Consignment) == list(found.consignments)
 
 
 @pytest.mark.skipif(
