@@ -14,6 +14,7 @@ import msgspec
 from lxml import etree
 
 from consignments.errors import MessageFault
+from consignments.identifiers import parse_s10
 from consignments.messages import xml_parsing
 
 Node: TypeAlias = dict[str, list[Any]]
@@ -34,7 +35,7 @@ MAX_JSON_CONTAINERS = 400_000
 MAX_JSON_DIGITS = 300
 HEAD_BYTES = 65_536
 """How much of a message says what it is, envelopes included."""
-TEXT = "#text"
+TEXT, KEY = "#text", "@key"
 ROOT = re.compile(r"<(?![?!])(?:[^\s<>/:]+:)?([^\s<>/:]+)")
 MARKUP = re.compile(r"<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(?:\[.*?\]\s*)?>|<(?!\?|!--|!DOCTYPE)", re.DOTALL)
 """An instruction, a comment or a document type that ends, or the beginning of something else."""
@@ -213,15 +214,26 @@ def _build_node(pairs: Pairs) -> Node:
 
 
 def _flatten(value: Any) -> list[Any]:
-    """List a value, or all values of a list and of lists in it."""
-    return [each for part in value for each in _flatten(part)] if isinstance(value, list) else [value]
+    """List a value, or all values of a list and of lists in it; an object is one if its parts are named by numbers or by identifiers.
+
+    An identifier becomes the value `@key` of its part.
+    """
+    if isinstance(value, list):
+        return [each for part in value for each in _flatten(part)]
+    if not isinstance(value, dict) or not all(name.isdecimal() or parse_s10(name) for name in value):
+        return [value]
+    parts = [(name, part) for name, parts in value.items() for part in parts]
+    if not parts or not all(isinstance(part, dict) for _, part in parts):
+        return [value]
+    return [part if name.isdecimal() else {KEY: [name.upper()], **part} for name, part in parts]
 
 
 def parse_json_tree(content: bytes) -> Node:
     """Decode JSON as a tree; a list at the top stands under `#text`."""
     value = decode_json(content, _build_node)
     try:
-        return value if isinstance(value, dict) else {TEXT: _flatten(value)}
+        values = _flatten(value)
+        return values[0] if isinstance(value, dict) and len(values) == 1 else {TEXT: values}
     except RecursionError as error:
         raise MessageFault("nested too deep") from error
 

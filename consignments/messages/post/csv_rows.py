@@ -51,10 +51,9 @@ def read_rows(content: bytes, read: Set[str]) -> Iterator[Node | MessageFault]:
             faults += 1
             is_last = names is None or faults >= MAX_FAULTS
             todo = "correct the line; nothing from there on was read" if is_last else "correct the line"
-            fault = MessageFault("not CSV", where=f"line {number}", got=str(error), todo=todo)
+            yield MessageFault("not CSV", where=f"line {number}", got=str(error), todo=todo)
             if is_last:
-                raise fault from error
-            yield fault
+                return
             last_of_fault, used = max(last_of_fault, number + len(ahead) - 1), 1
         number += used
         for _ in range(used):

@@ -128,7 +128,7 @@ class Samples:
     def add(self, node: Node, place: Place = ()) -> None:
         """Add a node and all below it, under the names as they are written."""
         for lower, values in node.items():
-            if not PLAIN_NAME.fullmatch(lower) or parse_s10(lower):
+            if not PLAIN_NAME.fullmatch(lower):
                 self.unreadable.add(lower)
                 continue
             bare = lower.removeprefix("@")

@@ -4,14 +4,14 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import chain, groupby, islice
 from typing import Any, get_args
 
 from consignments.errors import MessageFault
 from consignments.messages.air.waybills import identify_by_content
 from consignments.messages.configuration import load_codes
 from consignments.messages.content import trees
-from consignments.messages.content.paths import PathTrace, convert_text, find_values, list_texts
+from consignments.messages.content.paths import PathTrace, convert_text, find_texts, find_values, list_texts
 from consignments.messages.content.trees import TEXT, Node
 from consignments.messages.content.values import (
     OUNCE,
@@ -69,6 +69,7 @@ ITEM_COLUMNS = ("description", "hs_code", "quantity", "value", "net_weight_kg", 
 _DECLARED_NAMES = "items description hs_code nature sender_name sender_country consignee_name consignee_country gross_weight_kg declared_value"
 DECLARED = tuple(_DECLARED_NAMES.split())
 """Columns of which a declaration has at least one."""
+ROWS, MAX_JOINED_ROWS = "row", 50_000
 MAX_HOLDERS = 10
 """Parts around a record that are looked through for its goods."""
 MAX_AROUND = 30
@@ -282,7 +283,7 @@ def list_records(
     """Yield each record of a message, or the fault of a row of CSV."""
     mapping, kind = mappings[0], mappings[0].format or find_format(content)
     if kind == "csv":
-        for row in read_rows(content, mapping.names):
+        for row in _join_rows(read_rows(content, mapping.names), mapping):
             yield row if isinstance(row, MessageFault) else Record([row, row], row, row, mapping)
     elif kind == "edifact":
         for message in read_interchange(content, mapping.segments):
@@ -302,6 +303,23 @@ def list_records(
         else:
             name, root = trees.parse_xml_tree(content, context.notes)
             yield from _select_records({**root, name.lower(): [root]}, root, mappings)
+
+
+def _join_rows(rows: Iterator[Node | MessageFault], mapping: MessageMapping) -> Iterator[Node | MessageFault]:
+    """Join successive rows of one identifier to one, in which they are the values of `row`, if the mapping reads kinds of goods."""
+    source = mapping.record.get("consignment_id")
+    paths = source.parts[0] if source and mapping.items_each else ()
+
+    def identify(row: Node | MessageFault) -> Any:
+        found = [] if isinstance(row, MessageFault) else [find_texts([row], path) for path in paths]
+        return found if any(found) else id(row)
+
+    for _, group in groupby(rows, identify):
+        first, *others = islice(group, MAX_JOINED_ROWS + 1)
+        if len(others) == MAX_JOINED_ROWS:
+            yield MessageFault("one consignment is too large", expected=f"at most {MAX_JOINED_ROWS:,} rows")
+        else:
+            yield first if isinstance(first, MessageFault) else {**first, ROWS: [first, *others]}
 
 
 def _stream_records(
