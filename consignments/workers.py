@@ -21,7 +21,7 @@ PARENT_CHECK_SECONDS = 1.0
 A = TypeVar("A")
 B = TypeVar("B")
 Progress = Callable[[str, int, int], None]
-"""What a run reports: its step, and how much of how much of it is done."""
+"""It receives the name of a phase, how much of it is done, and its total."""
 
 
 class WorkerPool:

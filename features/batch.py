@@ -20,6 +20,7 @@ from consignments.tables import to_records
 from consignments.timestamps import get_time_column_us
 from consignments.validation import CANCELLED_SEQUENCE, SEQUENCE
 from consignments.visibility import compute_known_us, compute_visible_us
+from consignments.workers import Progress as Progress
 from features.alerts.alerts import Alerts
 from features.config import FeatureConfig
 from features.fitted import FittedParameters
@@ -34,8 +35,6 @@ BATCH_KEY = b"npsrisk: a batch keeps no pseudonym"
 """The key of batches. They write no pseudonym to a file or log, and counts do not depend on the key."""
 A = TypeVar("A")
 B = TypeVar("B")
-Progress = Callable[[str, int, int], None]
-"""A callback that receives the name of the work, the amount done, and the total."""
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import hashlib
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import cache
 from threading import Condition
@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from consignments.errors import ServiceFault
 from consignments.timestamps import US_PER_DAY
+from consignments.workers import Progress as Progress
 from serving.event_log.databases.backend import describe_error
 from serving.event_log.databases.database import mask_password, open_engine, require_tables, use_database
 from serving.event_log.databases.tables import ENTRIES, IS_DECISION, IS_OTHER, LOG, TERM_NAMES, TERMS
@@ -30,8 +31,6 @@ from serving.event_log.events import (
 )
 from serving.event_log.terms import Terms
 
-Progress = Callable[[str, int, int], None]
-"""Callback for progress: name of the task, amount done, total amount."""
 DIGEST_BYTES = 8
 PAGE_ENTRIES = 2_000
 BATCH_ENTRIES = 20_000

@@ -17,6 +17,7 @@ import pandas as pd
 from consignments.records import Alert, Consignment, Field, Outcome, Truth, get_fields
 from consignments.tables import build_frame
 from consignments.timestamps import US_PER_DAY
+from consignments.workers import Progress as Progress
 from models.arrays import Columns, Ints, Texts
 from training.simulation.context import GoodsCatalogue, SimulationContext, Substances
 from training.simulation.declarations import DeclarationGenerator
@@ -36,7 +37,6 @@ LEGITIMATE, TRAFFICKED = range(2)  # origin of declarations, intelligence and X-
 EMPTY_TYPES = {"time": "datetime64[us, UTC]", "number": "float64"}
 """Type of a column without data, by the kind of its field; others are texts."""
 
-Progress = Callable[[str, int, int], None]
 DayObserver = Callable[[SimulatedDay], None]
 
 

@@ -64,10 +64,10 @@ SEPARATORS = {
 MAX_HEADER_CHARACTERS = 1_000
 MIN_SHARE_OF_NAMES = 0.5
 """A mapping without `detect` is for messages that have at least this share of the names its paths end in."""
-ITEM_COLUMNS = ("description", "hs_code", "quantity", "value", "net_weight_kg", "origin_country", "currency")
+GOODS_COLUMNS = ("description", "hs_code", "quantity", "value", "net_weight_kg", "origin_country", "currency")
 """In the order in which a declaration without an identifier is named by its content."""
 _DECLARED_NAMES = "items description hs_code nature sender_name sender_country consignee_name consignee_country gross_weight_kg declared_value"
-DECLARED = tuple(_DECLARED_NAMES.split())
+DECLARED_COLUMNS = tuple(_DECLARED_NAMES.split())
 """Columns of which a declaration has at least one."""
 ROWS, MAX_JOINED_ROWS = "row", 50_000
 MAX_HOLDERS = 10
@@ -109,7 +109,7 @@ class Record:
         purpose = self._read_own("purpose")
         known = {name: value for name, value in fields.items() if value is not None}
         identifier = known.pop("consignment_id", None) or self._find_identifier(known)
-        if purpose != "delete" and known.keys().isdisjoint(DECLARED):
+        if purpose != "delete" and known.keys().isdisjoint(DECLARED_COLUMNS):
             return build_count_fault(1, 0, [identifier])
         filled = {name for item in items for name in item if item[name] is not None}
         self._warn_of_unread(known.keys() | filled)
@@ -232,7 +232,7 @@ class Record:
     def _read_item(self, node: Node) -> Fields:
         levels = [*self.levels, node]
         self.goods.add(id(node))
-        return {name: self._read_column(name, self.mapping.items, levels, "items.") for name in ITEM_COLUMNS}
+        return {name: self._read_column(name, self.mapping.items, levels, "items.") for name in GOODS_COLUMNS}
 
     def _complete(self, fields: Fields, items: list[Fields]) -> None:
         """Fill what the record leaves to its items, to its receptacle and to the countries of its parties."""
