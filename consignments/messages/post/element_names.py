@@ -125,7 +125,7 @@ def read_place(place: tuple[str, ...]) -> PlaceMeaning:
     inherited = None if is_apart else holder
     if inherited == "reference" and split_words(place[-1]) != ["value"]:
         inherited = None  # an order has names and prices, too
-    is_of_parcel = "identifiers" in weak and above and is_parcel(place[-2])
+    is_of_parcel = not weak.isdisjoint(("identifiers", "numbers")) and above and is_parcel(place[-2])
     is_inherited = not is_of_parcel and inherited in load_words()["facts"]["inherited"]
     certain = all(each.section != UNKNOWN or each.name.isdecimal() for each in own)
     charges = load_words()["facts"]["charges"]
