@@ -108,10 +108,6 @@ class ReadReport:
         near = get_close_matches(unknown, self._absent, n=1, cutoff=NEAR_NAME)
         return f"{unknown} (did you mean {near[0]}?)" if near else unknown
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the report as plain values, for JSON."""
-        return asdict(self)
-
     def refuse_total_rejection(self, *, todo: str) -> None:
         """Raise `FileFault` if the table has rows and all were rejected."""
         if 0 < self.rows == self.rejected:

@@ -100,7 +100,7 @@ def read(
     else:
         why = "they contain no goods" if report.messages else "there are none"
         text = f"Read no consignment from {report.messages:,} messages: {why} -> {out}, an empty table"
-    return Result({"out": str(out)} | report.to_dict(), text, notes=(report.to_text(),))
+    return Result({"out": str(out)} | asdict(report), text, notes=(report.to_text(),))
 
 
 def _draft_mapping(samples: Sequence[Path], out: Path) -> Result:

@@ -5,9 +5,8 @@ Rules change and fields shift: a column that fills from one month to the next sa
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -51,10 +50,6 @@ class MessageReport:
     def messages(self) -> int:
         """Messages read, those rejected before their kind was known not included."""
         return sum(self.kinds.values())
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the report as plain values, for JSON."""
-        return asdict(self)
 
     def to_text(self) -> str:
         """Format the report as text."""
