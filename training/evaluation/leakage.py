@@ -112,8 +112,7 @@ def check_predictive_column(inspected: FeatureMatrix, positives: Bools) -> Row:
     """Find the column that alone best separates positives from other results; a missing value ranks first or last."""
     finds, others = np.flatnonzero(positives), np.flatnonzero(~positives)
     if min(len(finds), len(others)) < MIN_POSITIVES:
-        few = format_count(len(finds), "positive")
-        return _build_row(PREDICTIVE_COLUMN, np.nan, len(finds) + len(others), few)
+        return _build_row(PREDICTIVE_COLUMN, np.nan, len(positives), format_count(len(finds), "positive"))
     room = max(MAX_COMPARED_ROWS - len(finds), MIN_POSITIVES)
     rows = np.concatenate([finds, others[:: -(-len(others) // room)]])
     positive = np.arange(len(rows)) < len(finds)

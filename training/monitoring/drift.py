@@ -45,6 +45,7 @@ from training.monitoring.traffic_profile import ScoredTraffic, build_traffic_pro
 
 MAX_METRIC_NAME = 200
 MAX_LISTED_NAMES = 6
+NO_RESULTS = "No outcomes were given, so the history has no results: scores and expected precision may differ for that alone. Provide --outcomes."
 METRICS = {
     "score": "psi/score/{part}",
     "mix": "total_variation/{name}",
@@ -230,7 +231,7 @@ def _read_labels(
 ) -> tuple[Labels | None, list[str]]:
     """Read the latest outcomes of scored traffic, without those of young arrivals, of which mostly `clear` is known."""
     if outcomes is None or outcomes.empty:
-        return None, []
+        return None, [NO_RESULTS]
     moment = find_last_visible_time(outcomes)
     labels = get_labels_as_of(seen.frame["consignment_id"], outcomes, moment, target)
     end = find_settled_end(outcomes)
