@@ -94,17 +94,17 @@ class PartFinder:
             self._goods |= self._add_marks(map(compile_path, mapping.items_each), ITEMS)
             flat = {column: source for column, source in mapping.record.items() if column in FLAT_GOODS}
             columns = (mapping.items or flat).items()
-            self._facts += [{column: _list_first_names(source.list_paths()) for column, source in columns}]
+            self._facts += [{column: list_first_names(source.list_paths()) for column, source in columns}]
         names = (each for facts in self._facts for each in facts.values())
         self.names = self._marks.keys() | set().union(*names)
 
     def _add_marks(self, paths: Iterable[Sequence[Path]], mark: int) -> set[str]:
         """Mark the first names of paths that begin in the record, and return those of all."""
         given = [*paths]
-        for name in _list_first_names([path for path in each if path.levels_up == 0] for each in given):
+        for name in list_first_names([path for path in each if path.levels_up == 0] for each in given):
             if name != "*":
                 self._marks[name] = self._marks.get(name, 0) | mark
-        return _list_first_names(given)
+        return list_first_names(given)
 
     def find(self, root: Node) -> list[DeclaredPart]:
         """Find the declarations in a tree that have an identifier, or stand in a list with others."""
@@ -276,7 +276,8 @@ def _names_document(name: str) -> bool:
     return ("record", "ignored") in meanings and ("weak", "goods") not in meanings
 
 
-def _list_first_names(paths: Iterable[Sequence[Path]]) -> set[str]:
+def list_first_names(paths: Iterable[Sequence[Path]]) -> set[str]:
+    """List the names that the alternatives of paths begin with."""
     return {path.steps[0].name for alternatives in paths for path in alternatives if path.steps}
 
 

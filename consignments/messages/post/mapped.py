@@ -30,7 +30,13 @@ from consignments.messages.content.values import (
 from consignments.messages.parsed import Declaration, MessageContext, Parsed, Purpose, build_count_fault
 from consignments.messages.post import unread
 from consignments.messages.post.csv_rows import read_rows
-from consignments.messages.post.declared_parts import DeclaredPart, find_s10_texts, get_finder, list_below
+from consignments.messages.post.declared_parts import (
+    DeclaredPart,
+    find_s10_texts,
+    get_finder,
+    list_below,
+    list_first_names,
+)
 from consignments.messages.post.edifact import find_message_type, looks_like_edifact, read_interchange
 from consignments.messages.post.mapping import COLUMNS, LITERAL, POUNDS_AND_OUNCES, MessageMapping, Source
 from consignments.records import Consignment, get_fields
@@ -306,20 +312,28 @@ def list_records(
 
 
 def _join_rows(rows: Iterator[Node | MessageFault], mapping: MessageMapping) -> Iterator[Node | MessageFault]:
-    """Join successive rows of one identifier to one, in which they are the values of `row`, if the mapping reads kinds of goods."""
-    source = mapping.record.get("consignment_id")
-    paths = source.parts[0] if source and mapping.items_each else ()
+    """Join successive rows that differ in the kinds of goods only, if the mapping reads those; the goods are the values of `row`."""
+    own, in_goods = (
+        list_first_names(path for source in table.values() for path in source.list_paths())
+        for table in (mapping.record, mapping.items)
+    )
+    identifier = mapping.record.get("consignment_id")
 
-    def identify(row: Node | MessageFault) -> Any:
-        found = [] if isinstance(row, MessageFault) else [find_texts([row], path) for path in paths]
-        return found if any(found) else id(row)
+    def read_own(row: Node | MessageFault) -> tuple[Node, object]:
+        found = {} if isinstance(row, MessageFault) else {name: row[name] for name in row.keys() & own}
+        paths = identifier.parts[0] if identifier and mapping.items_each else ()
+        return found, None if any(find_texts([found], path) for path in paths) else object()
 
-    for _, group in groupby(rows, identify):
-        first, *others = islice(group, MAX_JOINED_ROWS + 1)
-        if len(others) == MAX_JOINED_ROWS:
+    for (record, _), group in groupby(rows, read_own):
+        members = list(islice(group, MAX_JOINED_ROWS + 1))
+        if len(members) > MAX_JOINED_ROWS:
             yield MessageFault("one consignment is too large", expected=f"at most {MAX_JOINED_ROWS:,} rows")
+        elif isinstance(members[0], MessageFault) or not mapping.items_each:
+            yield members[0]
         else:
-            yield first if isinstance(first, MessageFault) else {**first, ROWS: [first, *others]}
+            nodes = (row for row in members if not isinstance(row, MessageFault))
+            goods = [{k: v for k, v in row.items() if k in in_goods or k not in own} for row in nodes]
+            yield record | {ROWS: goods}
 
 
 def _stream_records(
