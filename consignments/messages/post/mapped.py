@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from itertools import chain, groupby, islice
+from itertools import groupby, islice
 from typing import Any, get_args
 
 from consignments.errors import MessageFault
@@ -143,8 +143,10 @@ class Record:
 
     def _warn_of_unread(self, known: Set[str]) -> None:
         """Warn of what nothing read in the record or around it, if it may be of goods or of what the record lacks."""
-        leaves = chain(unread.list_leaves(self.scope, goods=self.goods), self.around)
-        missed = (leaf for leaf in leaves if not leaf.is_read(self.trace))
+        parts = (unread.list_leaves(self.scope, goods=self.goods), False), (self.around, True)
+        missed = (
+            leaf for part, around in parts for leaf in part if not leaf.is_read(self.trace, around=around)
+        )
         lost = unread.select_lost(missed, known, unread.MAX_NAMED + 1)
         places = [*self.cut, *(leaf.place for leaf in lost)]
         if places:

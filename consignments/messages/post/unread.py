@@ -40,10 +40,11 @@ class Leaf(NamedTuple):
     text: str
     in_goods: bool
 
-    def is_read(self, trace: PathTrace) -> bool:
-        """Check whether a path looked for its name in its node, or at any depth."""
+    def is_read(self, trace: PathTrace, *, around: bool) -> bool:
+        """Check whether a path looked for its name in its node, or at any depth, which is not `around` the record."""
         name = self.place[-1]
-        return not trace.sought.isdisjoint(((self.node, name), (self.node, "*"), (None, name)))
+        places = [(self.node, name), (self.node, "*"), *([] if around else [(None, name)])]
+        return not trace.sought.isdisjoint(places)
 
     def is_lost(self, known: Set[str]) -> bool:
         """Check whether it describes goods, or gives what is not among the columns that are known."""

@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape
 
 import pytest
 from support.cases import read_cases
-from support.messages import ParsedMessages, load, read_messages, replace_houses
+from support.messages import ParsedMessages, read_messages, replace_houses
 
 from consignments.messages.entries import Version
 from consignments.messages.post import mapped
@@ -196,11 +196,13 @@ def test_goods_under_odd_names_are_read_named_in_a_warning_or_rejected(
                     assert c.description == f"goods {int(c.consignment_id[2:10])}"
 
 
-def test_a_waybill_of_two_masters_is_rejected() -> None:
-    head, _, rest = load("xfzb_house.xml").decode().partition("<rsm:MasterConsignment>")
-    body, end = rest.split("</rsm:MasterConsignment>")
-    twice = f"{head}{2 * f'<rsm:MasterConsignment>{body}</rsm:MasterConsignment>'}{end}".encode()
-    assert "2 identifiers, 1 read" in str(read_messages([twice]).rejects[0])
+def test_a_sender_around_several_declarations_is_named_in_the_warning_of_each() -> None:
+    records = [
+        {"ItemId": f"RB{n:08d}5GB", "RecipientName": "Kim", "Description": f"goods {n}"} for n in (1, 2)
+    ]
+    content = json.dumps({"batch": {"SenderName": "Ann", "rows": records}}).encode()
+    found = read_entries(content, datetime(2026, 3, 12, tzinfo=UTC)).entries
+    assert ["batch/sendername" in str(getattr(each, "warnings", "")) for each in found] == [True, True]
 
 
 def build_fhl(numbers: range) -> bytes:
