@@ -56,7 +56,6 @@ MANIFEST_FILE = "export.json"
 PROGRESS_ENTRIES = 5_000
 ROW_GROUP_ROWS = 16_384
 EXCLUDED_FROM_SCHEMA = ("sealed", "keys", "features", "reasons")
-EXCLUDED_FROM_TABLES = ("keys",)
 NOT_SHOWN = {"kind", "content", "plain", "sealed", "kinds", "keys", "features", "digest", "history_sequence"}
 """Columns of an entry that the table of decisions lacks: those of other tables, and those that only npsrisk reads."""
 NO_PERSONAL_COLUMNS = (
@@ -114,7 +113,7 @@ def export_log(
             )
         notes += schema.find_feature_names(bundles)
         tables = LogTables(log, EventCodec(vault, Consignment, ()), folder, schema, manifest)
-        events = log.read_events(until=log.last_sequence, without=EXCLUDED_FROM_TABLES)
+        events = log.read_events(until=log.last_sequence)
         for event in _report(events, progress, "export", log.last_sequence):
             tables.add(event)
         manifest["tables"] = tables.close()

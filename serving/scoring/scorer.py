@@ -167,13 +167,15 @@ class Scorer:
     def _find_repeat(
         self, asked: ScoreRequest, c: Consignment, packed: PackedRecord
     ) -> PendingConsignment | ScoreResult:
-        """Return the recorded decision of a consignment if it equals its latest version."""
+        """Return the recorded decision of a consignment if it equals its latest version, or its latest late one."""
         known = self.state.get_consignment(packed.name)
-        decision = known.decision
-        cancelled = known.cancellation is not None
+        cancelled, issued_us = known.cancellation is not None, to_us_if_known(c.issued_at)
         # A cancelled consignment counts again by a version that was issued later than the cancelled one.
-        renewed = cancelled and is_late(known.issued_us, to_us_if_known(c.issued_at))
-        if decision is not None and decision.content == packed.content and not renewed:
+        renewed = cancelled and is_late(known.issued_us, issued_us)
+        recorded = (known.version, known.late) if known.is_late(issued_us) else (known.version,)
+        equal = (each for each in recorded if each is not None and each.content == packed.content)
+        decision = None if renewed else next(equal, None)
+        if isinstance(decision, DecisionEvent):
             group = self.committer.find_group(decision.sequence)
             reasons = _decode_reasons(decision.reasons or NO_REASONS)
             doubts = decode_doubts(decision.warnings)

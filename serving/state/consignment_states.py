@@ -41,12 +41,13 @@ class FirstRecorded(NamedTuple):
 class ConsignmentState(CountedState, gc=False):
     """The state of a consignment: what it counts in history (by its history keys), and what was recorded of it.
 
-    `version` is the entry of the version that counts, without its bytes. `outcomes`, `actions` (of officers) and `answers` (of customs) are
+    `version` is the entry of the version that counts, without its bytes, and `late` the latest that was issued before it. `outcomes`, `actions` (of officers) and `answers` (of customs) are
     by the digest of their content. `met_on` is the latest day of any event when its latest entry, `sequence`, was applied.
     """
 
     tag: int = 0
     version: ArrivalEvent | None = None
+    late: ArrivalEvent | None = None
     cancellation: FirstRecorded | None = None
     outcomes: dict[bytes, FirstRecorded] = msgspec.field(default_factory=dict)
     actions: dict[bytes, FirstRecorded] = msgspec.field(default_factory=dict)
@@ -61,14 +62,16 @@ class ConsignmentState(CountedState, gc=False):
         return self.version if isinstance(self.version, DecisionEvent) else None
 
     def set_version(self, event: ArrivalEvent) -> None:
-        """Set the latest version, unless it was issued before the version that counts."""
-        if not self.is_late(decode_issued_us(event)):
+        """Set the latest version, or the late one if it was issued before the version that counts."""
+        if self.is_late(decode_issued_us(event)):
+            self.late = event.drop_bytes()
+        else:
             self.version, self.cancellation = event.drop_bytes(), None
 
     def forget(self, today: int) -> None:
         """Reset to the state of an unknown consignment if the latest entry is older than KEPT_DAYS."""
         if self.met_on < today - KEPT_DAYS:
-            self.version, self.cancellation, self.outcomes, self.answers = None, None, {}, {}
+            self.version, self.late, self.cancellation, self.outcomes, self.answers = None, None, None, {}, {}
             self.actions, self.selected = {}, False
 
 
