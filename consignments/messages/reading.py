@@ -19,7 +19,7 @@ from pathlib import Path
 from msgspec import structs
 
 from consignments.errors import MessageFault, Reject, name_file
-from consignments.identifiers import find_identifier
+from consignments.identifiers import find_identifier, normalize_identifier
 from consignments.messages.air.waybills import identify_by_content
 from consignments.messages.content.trees import HEAD_BYTES, split_array
 from consignments.messages.entries import (
@@ -134,11 +134,11 @@ class _Source:
     def _flag_repeated(self, entry: Version) -> Version:
         """Flag an identifier that stands in its message again; declarations that have none stay apart."""
         identifier = entry.record.consignment_id
-        self.identifiers[identifier] += 1
-        if self.identifiers[identifier] == 1:
+        self.identifiers[name := normalize_identifier(identifier)] += 1
+        if self.identifiers[name] == 1:
             return entry
         if identifier.startswith(UNIDENTIFIED):
-            other = identify_by_content({"equal to": identifier, "number": self.identifiers[identifier]})
+            other = identify_by_content({"equal to": identifier, "number": self.identifiers[name]})
             record = structs.replace(entry.record, consignment_id=other)
             digest = digest_content(record, entry.purpose, entry.extras)
             return structs.replace(entry, record=record, digest=digest)

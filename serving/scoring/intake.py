@@ -322,7 +322,9 @@ def find_outcome_warnings(outcome: Outcome, state: ConsignmentState) -> list[Rec
 
 
 def _check_printable(field: str, name: str) -> FieldError | None:
-    """Check that an identifier is printable, because it appears in columns, headers and on screens."""
+    """Check that an identifier is printable and not blank, because it appears in columns, headers and on screens."""
+    if not name.strip():
+        return FieldError(field, "is blank", "bad_value")
     if name.isprintable():
         return None
     return FieldError(field, "contains characters that cannot be printed", "not_printable")

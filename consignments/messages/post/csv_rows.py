@@ -26,6 +26,7 @@ def read_rows(content: bytes, read: Set[str]) -> Iterator[Node | MessageFault]:
     delimiter = max(",;\t|", key=head.count)
     lines, ahead = TextIOWrapper(BytesIO(content), encoding, "replace", newline=""), deque[str]()
     names: list[str] | None = None
+    last_line = max(map(content.count, (b"\n", b"\r"))) + 1
     number, last_of_fault, faults = 1, 0, 0
     while True:
         rows = csv.reader(_take_lines(lines, ahead), delimiter=delimiter, strict=True)
@@ -43,6 +44,8 @@ def read_rows(content: bytes, read: Set[str]) -> Iterator[Node | MessageFault]:
             elif names is not None and any(values) and values != names:  # a table may have been appended
                 if any(row[len(names) :]):
                     raise csv.Error("more values than columns")
+                if len(row) < len(names) and number + rows.line_num > last_line:
+                    raise csv.Error("the file ends in the middle of a row")
                 if number <= last_of_fault and (len(row) < len(names) or any('"' in each for each in row)):
                     raise csv.Error("a part of a row at fault, or a row with fewer values than columns")
                 yield {name: [value] for name, value in zip_longest(names, row[: len(names)])}

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from consignments.errors import MessageFault
 from consignments.identifiers import parse_awb, parse_s10
 from consignments.messages.content.paths import Path, compile_path, follow_path, list_texts
-from consignments.messages.content.trees import Node, walk_nodes
+from consignments.messages.content.trees import KEY, Node, walk_nodes
 from consignments.messages.parsed import GOODS_OUTSIDE, build_count_fault, build_goods_fault
 from consignments.messages.post.element_names import read_name
 from consignments.messages.post.mapping import LITERAL, MessageMapping
@@ -252,7 +252,7 @@ class PartFinder:
         """Read the identifiers that stand in a node itself, and whether it has another value under a weak name."""
         if self._by_form:
             return find_s10_texts(node), False
-        found: set[str] = set()
+        found: set[str] = {*node.get(KEY, ())}
         weak = False
         for joined in self._identifiers:
             here = [path for path in joined if path.steps[0].name in node]

@@ -2,8 +2,9 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby, islice
 from typing import Any, get_args
 
@@ -425,12 +426,10 @@ def matches_mapping(head: bytes, mapping: MessageMapping) -> bool:
         return mapping.format == written and (not types or find_message_type(head) in types)
     if mapping.format not in ("", "csv", written):
         return False
-    names = mapping.ends
     if "csv" in (mapping.format, written):
-        header = text[:MAX_HEADER_CHARACTERS].partition("\n")[0].lower()
-        found = sum(name in header for name in names)
-    elif mapping.detect:
-        return any(all(trees.has_name(text, name) for name in names.split()) for names in mapping.detect)
+        has_name: Callable[[str], bool] = text[:MAX_HEADER_CHARACTERS].partition("\n")[0].lower().__contains__
     else:
-        found = sum(trees.has_name(text, name) for name in names)
-    return 0 < found >= len(names) * MIN_SHARE_OF_NAMES
+        has_name = partial(trees.has_name, text)
+    if mapping.detect:
+        return any(all(map(has_name, names.split())) for names in mapping.detect)
+    return 0 < sum(map(has_name, mapping.ends)) >= len(mapping.ends) * MIN_SHARE_OF_NAMES
