@@ -6,8 +6,9 @@ references: the items of a receptacle, the subjects of an answer. A message whos
 
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, reduce
 from itertools import product
+from operator import or_
 from typing import NamedTuple
 
 from consignments.errors import MessageFault
@@ -15,7 +16,7 @@ from consignments.identifiers import parse_awb, parse_s10
 from consignments.messages.content.paths import Path, compile_path, follow_path, list_texts
 from consignments.messages.content.trees import KEY, Node, walk_nodes
 from consignments.messages.parsed import GOODS_OUTSIDE, build_count_fault, build_goods_fault
-from consignments.messages.post.element_names import read_name
+from consignments.messages.post.element_names import read_name, read_place
 from consignments.messages.post.mapping import LITERAL, MessageMapping
 
 SENDER, CONSIGNEE, GOODS, ITEMS, AMOUNTS = 1, 2, 4, 8, 16
@@ -76,6 +77,7 @@ class PartFinder:
     def __init__(self, mappings: tuple[MessageMapping, ...], by_form: bool = False) -> None:
         self._mappings, self._by_form = mappings, by_form
         self._marks: dict[str, int] = {}
+        self._kinds: dict[str, int] = {}
         self._goods: set[str] = set()
         self._facts: list[dict[str, set[str]]] = []
         self._identifiers: list[list[Path]] = []
@@ -167,6 +169,32 @@ class PartFinder:
     def holds_goods(self, node: Node) -> bool:
         """Check whether goods stand in a node itself, under a name that a mapping knows."""
         return not self._goods.isdisjoint(node)
+
+    def read_kinds(self, path: str) -> int:
+        """Read of which parties a path is, and whether of goods: all if no name says it, none if it does not begin in the part itself."""
+        if path not in self._kinds:
+            steps = [each.steps[0] for each in compile_path(path) if each.steps and each.levels_up == 0]
+            names = [step.name for step in steps if not step.any_depth]
+            self._kinds[path] = self._combine_kinds(names) or (PARTIES | ITEMS if names else 0)
+        return self._kinds[path]
+
+    def find_holder(self, part: Node, kinds: int) -> list[Node]:
+        """Find the only node below a part with names of such parties or goods; none if there are several, or the part has some."""
+        if not kinds or self._combine_kinds(part) & kinds:
+            return []
+        found = [node for node in self._walk_outside_goods(part) if self._combine_kinds(node) & kinds]
+        return found if len(found) == 1 else []
+
+    def _combine_kinds(self, names: Iterable[str]) -> int:
+        return reduce(or_, (self._marks.get(name, 0) for name in names), 0) & (PARTIES | ITEMS)
+
+    def _walk_outside_goods(self, node: Node) -> Iterator[Node]:
+        """Yield a node and those below it, except goods and parties in other roles, such as a broker."""
+        yield node
+        for name, below in list_below(node):
+            roles = read_place((name,))[:2]
+            if not ("other" in roles or "declarant" in roles or self._is_goods(name, below)):
+                yield from self._walk_outside_goods(below)
 
     def list_goods(self, holder: Node) -> Iterator[Node]:
         """List the kinds of goods below a node under any name."""

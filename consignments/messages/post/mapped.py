@@ -98,6 +98,7 @@ class Record:
     doubts: Doubts = field(default_factory=Doubts)
     trace: PathTrace = field(default_factory=PathTrace)
     goods: set[int] = field(default_factory=set)
+    places: dict[int, list[Node]] = field(default_factory=dict)
     cut: list[tuple[str, ...]] = field(default_factory=list)
 
     def describes(self) -> bool:
@@ -183,14 +184,24 @@ class Record:
         return None
 
     def _list_texts(self, path: str, levels: Levels) -> list[str]:
-        """List the texts of a path; what the record lacks is read from around it."""
+        """List the texts of a path; what the record lacks is read from below it or around it."""
         if path.startswith(LITERAL):
             return list_texts([path[len(LITERAL) :]])
         values = find_values(levels, path, self.trace)
-        around = self.levels[0] if self.scope is self.root else self.scope
-        if not values and levels is self.levels and around is not levels[-1]:
-            values = find_values([around], path, self.trace)
+        if not values and levels is self.levels:
+            kinds = get_finder((self.mapping,)).read_kinds(path) if self.mapping.is_searched else 0
+            given = (find_values([node], path, self.trace) for node in self._list_places(kinds))
+            values = next(filter(None, given), [])
         return list_texts(values)
+
+    def _list_places(self, kinds: int) -> list[Node]:
+        """List where else paths of such parties or goods may begin: below the record, around it, and below what is around it."""
+        if kinds not in self.places:
+            own, around = self.levels[-1], self.levels[0] if self.scope is self.root else self.scope
+            find = get_finder((self.mapping,)).find_holder
+            outer = [] if around is own else [around, *find(self.scope, kinds)]
+            self.places[kinds] = [*find(own, kinds), *outer]
+        return self.places[kinds]
 
     def _decode(self, column: str, text: str) -> str | None:
         """Translate a code; one that nobody knows stays as it is."""
