@@ -41,8 +41,9 @@ class FirstRecorded(NamedTuple):
 class ConsignmentState(CountedState, gc=False):
     """The state of a consignment: what it counts in history (by its history keys), and what was recorded of it.
 
-    `version` is the entry of the version that counts, without its bytes, and `late` the latest that was issued before it. `outcomes`, `actions` (of officers) and `answers` (of customs) are
-    by the digest of their content. `met_on` is the latest day of any event when its latest entry, `sequence`, was applied.
+    `version` is the entry of the version that counts, without its bytes, and `late` the latest that was issued before it. `outcomes`,
+    `actions` (of officers) and `answers` (of customs) are by the digest of their content. `met_on` is the latest day of any event when
+    its latest entry, `sequence`, was applied.
     """
 
     tag: int = 0

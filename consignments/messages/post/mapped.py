@@ -303,7 +303,8 @@ def list_records(
     """Yield each record of a message, or the fault of a row of CSV."""
     mapping, kind = mappings[0], mappings[0].format or find_format(content)
     if kind == "csv":
-        for row in _join_rows(read_rows(content, mapping.names), mapping):
+        rows = read_rows(content, mapping.names)
+        for row in _join_rows(rows, mapping) if ROWS in mapping.items_each else rows:
             yield row if isinstance(row, MessageFault) else Record([row, row], row, row, mapping)
     elif kind == "edifact":
         for message in read_interchange(content, mapping.segments):
@@ -326,23 +327,22 @@ def list_records(
 
 
 def _join_rows(rows: Iterator[Node | MessageFault], mapping: MessageMapping) -> Iterator[Node | MessageFault]:
-    """Join successive rows that differ in the kinds of goods only, if the mapping reads those; the goods are the values of `row`."""
+    """Join successive rows of one identifier that differ in the kinds of goods only; the goods are the values of `row`."""
     own, in_goods = (
         list_first_names(path for source in table.values() for path in source.list_paths())
         for table in (mapping.record, mapping.items)
     )
-    identifier = mapping.record.get("consignment_id")
+    paths = mapping.record["consignment_id"].parts[0] if "consignment_id" in mapping.record else ()
 
     def read_own(row: Node | MessageFault) -> tuple[Node, object]:
         found = {} if isinstance(row, MessageFault) else {name: row[name] for name in row.keys() & own}
-        paths = identifier.parts[0] if identifier and mapping.items_each else ()
         return found, None if any(find_texts([found], path) for path in paths) else object()
 
     for (record, _), group in groupby(rows, read_own):
         members = list(islice(group, MAX_JOINED_ROWS + 1))
         if len(members) > MAX_JOINED_ROWS:
             yield MessageFault("one consignment is too large", expected=f"at most {MAX_JOINED_ROWS:,} rows")
-        elif isinstance(members[0], MessageFault) or not mapping.items_each:
+        elif isinstance(members[0], MessageFault):
             yield members[0]
         else:
             nodes = (row for row in members if not isinstance(row, MessageFault))
