@@ -81,7 +81,7 @@ class Linker:
             self.repeats += 1
             return
         if entry.purpose == "delete" and known is not None:
-            if known[1].cancelled or _is_older(record.issued_at, known[1].record.issued_at):
+            if known[1].cancelled or is_older(record.issued_at, known[1].record.issued_at):
                 self.repeats += known[1].cancelled
             else:
                 self._withdraw(known[0], record.received_at)
@@ -114,7 +114,7 @@ class Linker:
         self.extras.update(entry.extras)
         cancelled = record.cancelled_at is not None
         number = self.add_row(structs.replace(entry, record=record, filled=filled, cancelled=cancelled))
-        if known is None or not _is_older(record.issued_at, known[1].record.issued_at):
+        if known is None or not is_older(record.issued_at, known[1].record.issued_at):
             # A late retry is recorded, and the newer version stays.
             self.versions[record.consignment_id] = number
 
@@ -122,7 +122,7 @@ class Linker:
         """Add a master: amend the known houses, and keep it for those that follow."""
         master = self.get_master(entry.number)
         before = master.entry
-        if before is not None and _is_older(entry.issued_at, before.issued_at):
+        if before is not None and is_older(entry.issued_at, before.issued_at):
             return
         changed = before is None or before.fields != entry.fields
         withdrawn = entry.declaration is not None and entry.declaration.purpose == "delete"
@@ -210,7 +210,12 @@ class Linker:
         mark = mark_version(entry)
         seen = mark in self.seen and (entry.record.issued_at is not None or IN_FUTURE in entry.warnings)
         self.seen.add(mark)
-        return seen and known is not None
+        return seen and known is not None and not self.answers_again(entry, known[1])
+
+    def answers_again(self, entry: Version, known: Version) -> bool:
+        """Check whether an old version that was sent again is to be answered by a row of its own."""
+        del entry, known
+        return False
 
     def _withdraw(self, number: int, at: datetime | None) -> None:
         row = self.rows[number]
@@ -218,7 +223,7 @@ class Linker:
         self.set_row(number, structs.replace(row, record=record, cancelled=True))
 
 
-def _is_older(issued_at: datetime | None, known: datetime | None) -> bool:
+def is_older(issued_at: datetime | None, known: datetime | None) -> bool:
     """Check whether a version was issued before the one that is known."""
     return is_late(to_us_if_known(issued_at), to_us_if_known(known))
 

@@ -21,7 +21,7 @@ from msgspec import structs
 from consignments.errors import ServiceFault
 from consignments.identifiers import normalize_identifier
 from consignments.messages.entries import MasterEntry, Version, digest_content
-from consignments.messages.linking import LinkedMaster, Linker, enrich_house, mark_version
+from consignments.messages.linking import LinkedMaster, Linker, enrich_house, is_older, mark_version
 from consignments.messages.links import HouseLink, Link, MasterLink, pack_link
 from consignments.records import Consignment
 from consignments.timestamps import to_datetime
@@ -214,6 +214,11 @@ class LogLinker(Linker):
             return False
         return enrich_house(known.row.record, master) != known.row.record
 
+    def answers_again(self, entry: Version, known: Version) -> bool:
+        """Check whether a whole version was issued before the one that is known: it has a decision of its own, as in JSON."""
+        is_version = entry.purpose != "delete" and not entry.partial
+        return is_version and is_older(entry.record.issued_at, known.record.issued_at)
+
     def set_row(self, number: int, row: Version) -> None:
         """Set a row, which is scored then: a cancelled one that the log has is cancelled there."""
         super().set_row(number, row)
@@ -296,12 +301,13 @@ class LinkingSession:
 
     def _list_house_links(self, state: State) -> Iterator[HouseLink]:
         """Yield the links of the houses whose versions were needed."""
-        masters: dict[str, set[str]] = {}
+        linked = self._linker.links.houses
+        masters = {name: set[str]() for name in self._marks if name in linked}
         for number, master in self._linker.masters.items():
             for house in master.houses:
                 masters.setdefault(house, set()).add(number)
         for name, numbers in masters.items():
-            known, before = self._linker.find_version(name), self._linker.links.houses.get(name)
+            known, before = self._linker.find_version(name), linked.get(name)
             logged = state.get_consignment(normalize_identifier(name)).version
             if known is None or logged is None:
                 continue  # its content was removed, or it was refused

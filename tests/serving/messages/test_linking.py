@@ -166,6 +166,8 @@ CASES: list[tuple[list[tuple[Write, str]], list[str]]] = [
     # a withdrawn house is not amended, and counts again when it is issued again
     ([(house(), "H"), (house(1, purpose="Deletion"), "H=x"), (master(1), ""), (house(), "H=x"), (house(5), "H")],
      ["PVG>ICN -", "PVG>HKG>ICN LOGISTICS"]),
+    # an older version sent again gets its own decision, not that of the latest one
+    ([(house(), "H"), (house(1, who="LEE"), "H"), (house(), "H"), (house(), "H="), (house(1, who="LEE"), "H=")], ["PVG>ICN -"] * 3),
     # lists of houses gain from a master, and keep what a waybill said
     ([(house_list("H2"), "H2"), (house(), "H"), (master(), "H2 H"), (manifest(4, NAME, "H3", goods="TEA"), "H H3")],
      ["PVG>ICN -", "PVG>HKG>ICN LOGISTICS", "PVG>HKG>ICN LOGISTICS"]),
