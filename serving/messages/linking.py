@@ -165,17 +165,21 @@ def _build_known(
     return KnownVersion(row, link is not None)
 
 
+def name_entry(entry: MessageEntry) -> str:
+    """Return the identifier of the consignment or master that an entry is of."""
+    return entry.record.consignment_id if isinstance(entry, Version) else entry.number
+
+
 def list_concerned(entries: Sequence[MessageEntry], links: Links) -> list[str]:
     """List the consignments whose earlier versions the rules may need: those of the messages, and those linked to them."""
     concerned: dict[str, None] = {}
     for entry in entries:
+        name = name_entry(entry)
         if isinstance(entry, Version):
-            name = entry.record.consignment_id
             link = links.houses.get(name)
             numbers = [entry.record.master_id, links.members.get(name), *(link.masters if link else ())]
         else:
-            name = entry.number
-            numbers = [entry.number]
+            numbers = [name]
             concerned |= dict.fromkeys((*links.list_houses(name), *entry.members))
         concerned[name] = None
         concerned |= dict.fromkeys(number for number in numbers if number in links.masters)
@@ -246,7 +250,7 @@ class LinkingSession:
         self.amended, self.declared, self.unused = list[Version](), list[Version](), list[str]()
 
     def run(self, now: datetime) -> Self:
-        """Apply the rules to all entries, and return itself; what follows is received, or cancelled, at `now`."""
+        """Apply the rules to all entries, and return itself; what follows is received, or cancelled, at `now`, in the order of the entries."""
         for entry in self._entries:
             if isinstance(entry, Version):
                 self._linker.add_declaration(entry)
@@ -271,6 +275,8 @@ class LinkingSession:
             record = structs.replace(row.record, received_at=now, cancelled_at=cancelled_at)
             rows = self.declared if record.consignment_id in self._own else self.amended
             rows.append(structs.replace(row, record=record))
+        places = {name: place for place, name in enumerate(dict.fromkeys(map(name_entry, self._entries)))}
+        self.declared.sort(key=lambda row: places[row.record.consignment_id])
         return self
 
     def list_links(self, state: State, refused: Collection[str] = ()) -> list[Link]:

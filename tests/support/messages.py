@@ -57,6 +57,7 @@ class ParsedMessages(NamedTuple):
     ignored: tuple[str, ...]
     notes: tuple[str, ...]
     repeats: int
+    warnings: tuple[str, ...]
 
 
 def read_messages(
@@ -78,6 +79,7 @@ def read_messages(
         tuple(sorted(spool.count_texts(Topic.IGNORED))),
         tuple(sorted(spool.count_texts(Topic.NOTE))),
         linker.repeats,
+        tuple("; ".join(doubt.text for doubt in row.warnings) for row in rows),
     )
     spool.remove()
     return found

@@ -77,6 +77,7 @@ _DECLARED_NAMES = "items description hs_code nature sender_name sender_country c
 DECLARED_COLUMNS = tuple(_DECLARED_NAMES.split())
 """Columns of which a declaration has at least one."""
 ROWS, MAX_JOINED_ROWS = "row", 50_000
+FAULTY_ROW = "a row at fault next to its own"
 MAX_HOLDERS = 10
 """Parts around a record that are looked through for its goods."""
 MAX_AROUND = 30
@@ -304,8 +305,10 @@ def list_records(
     mapping, kind = mappings[0], mappings[0].format or find_format(content)
     if kind == "csv":
         rows = read_rows(content, mapping.names)
-        for row in _join_rows(rows, mapping) if ROWS in mapping.items_each else rows:
-            yield row if isinstance(row, MessageFault) else Record([row, row], row, row, mapping)
+        if ROWS in mapping.items_each:
+            yield from _join_rows(rows, mapping)
+        else:
+            yield from (row if isinstance(row, MessageFault) else _read_row(row, mapping) for row in rows)
     elif kind == "edifact":
         for message in read_interchange(content, mapping.segments):
             if isinstance(message, MessageFault):
@@ -326,28 +329,44 @@ def list_records(
             yield from _select_records({**root, name.lower(): [root]}, root, mappings)
 
 
-def _join_rows(rows: Iterator[Node | MessageFault], mapping: MessageMapping) -> Iterator[Node | MessageFault]:
-    """Join successive rows of one identifier that differ in the kinds of goods only; the goods are the values of `row`."""
+def _read_row(row: Node, mapping: MessageMapping, *cut: str) -> Record:
+    return Record([row, row], row, row, mapping, cut=[(each,) for each in cut])
+
+
+def _join_rows(
+    rows: Iterator[Node | MessageFault], mapping: MessageMapping
+) -> Iterator[Record | MessageFault]:
+    """Join successive rows of one identifier that differ in the kinds of goods only; the goods are the values of `row`.
+
+    A row at fault may be of the declaration before or behind it, so both get a warning.
+    """
     own, in_goods = (
         list_first_names(path for source in table.values() for path in source.list_paths())
         for table in (mapping.record, mapping.items)
     )
     paths = mapping.record["consignment_id"].parts[0] if "consignment_id" in mapping.record else ()
+    last: tuple[Node, object] = {}, None
 
     def read_own(row: Node | MessageFault) -> tuple[Node, object]:
-        found = {} if isinstance(row, MessageFault) else {name: row[name] for name in row.keys() & own}
-        return found, None if any(find_texts([found], path) for path in paths) else object()
+        nonlocal last
+        if not isinstance(row, MessageFault):
+            found = {name: row[name] for name in row.keys() & own}
+            last = found, None if any(find_texts([found], path) for path in paths) else object()
+        return last
 
+    cut: list[str] = []
     for (record, _), group in groupby(rows, read_own):
         members = list(islice(group, MAX_JOINED_ROWS + 1))
+        faults = [row for row in members if isinstance(row, MessageFault)]
+        yield from faults
+        cut += [FAULTY_ROW] * bool(faults)
+        nodes = [row for row in members if not isinstance(row, MessageFault)]
+        goods = [{k: v for k, v in row.items() if k in in_goods or k not in own} for row in nodes]
         if len(members) > MAX_JOINED_ROWS:
             yield MessageFault("one consignment is too large", expected=f"at most {MAX_JOINED_ROWS:,} rows")
-        elif isinstance(members[0], MessageFault):
-            yield members[0]
-        else:
-            nodes = (row for row in members if not isinstance(row, MessageFault))
-            goods = [{k: v for k, v in row.items() if k in in_goods or k not in own} for row in nodes]
-            yield record | {ROWS: goods}
+        elif goods:
+            yield _read_row(record | {ROWS: goods}, mapping, *cut[:1])
+        cut = [FAULTY_ROW] if members[-1] in faults else []
 
 
 def _stream_records(

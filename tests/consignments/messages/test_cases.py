@@ -32,7 +32,7 @@ def test_messages_are_read_as_their_line_says(case: dict[str, Any]) -> None:
     """Each line has a claim, messages, which may come in any order, a mapping or none, and what is expected.
 
     `read` and `states` have some values of each row, null if one is missing; `read` may have identifiers alone.
-    `rejects`, `ignored` and `notes` have words of each.
+    `rejects`, `ignored` and `notes` have words of each, and `warnings` those of each row, empty if it has none.
     """
     messages = [build_message(each) for each in case["messages"]]
     for given in (messages, messages[::-1]) if case.get("any_order") else (messages,):
@@ -52,3 +52,5 @@ def check_case(messages: list[bytes], case: dict[str, Any]) -> None:
     for topic in ("rejects", *({"ignored", "notes"} & case.keys())):
         for words, text in zip(case.get(topic, []), getattr(found, topic), strict=True):
             assert words in str(text)
+    for words, text in zip(case.get("warnings", found.warnings), found.warnings, strict=True):
+        assert words in text if words else not text

@@ -168,6 +168,8 @@ CASES: list[tuple[list[tuple[Write, str]], list[str]]] = [
      ["PVG>ICN -", "PVG>HKG>ICN LOGISTICS"]),
     # an older version sent again gets its own decision, not that of the latest one
     ([(house(), "H"), (house(1, who="LEE"), "H"), (house(), "H"), (house(), "H="), (house(1, who="LEE"), "H=")], ["PVG>ICN -"] * 3),
+    # answers come in the order of the message, also if only the later one changed
+    ([(house(), "H"), (both(house(), house(1, name="H2")), "H= H2"), (both(house(name="H2"), house(2, who="LEE")), "H2= H")], ["PVG>ICN -"] * 2),
     # lists of houses gain from a master, and keep what a waybill said
     ([(house_list("H2"), "H2"), (house(), "H"), (master(), "H2 H"), (manifest(4, NAME, "H3", goods="TEA"), "H H3")],
      ["PVG>ICN -", "PVG>HKG>ICN LOGISTICS", "PVG>HKG>ICN LOGISTICS"]),
