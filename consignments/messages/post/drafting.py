@@ -8,7 +8,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from itertools import combinations, takewhile
+from itertools import combinations, groupby, takewhile
 from typing import Any, NamedTuple
 
 from consignments.countries import find_country
@@ -22,7 +22,7 @@ from consignments.messages.content.values import clean_text, get_unit_factor, pa
 from consignments.messages.parsed import MessageContext
 from consignments.messages.post import element_names as names
 from consignments.messages.post.declared_parts import list_below
-from consignments.messages.post.mapped import find_format, list_records
+from consignments.messages.post.mapped import ROWS, find_format, list_records
 from consignments.messages.post.mapping import parse_mapping
 from consignments.messages.post.unread import AMOUNTS, FLAG, is_number, is_of_words
 from consignments.records import SIDES
@@ -31,13 +31,16 @@ Place = tuple[str, ...]
 """Names that lead from the message to an element; a role is a condition, as in `party[role=sh]`."""
 CUSTOMS_FACTS = {"hs_code", "origin_country"}
 FACTS_IN_GOODS = {*CUSTOMS_FACTS, "description"}
+FACTS_OF_ROWS = (*FACTS_IN_GOODS, "pieces")
+AMOUNTS_OF_ROWS = ("declared_value", "gross_weight_kg")
+"""Columns of a parcel that are facts of its goods if it has several rows; amounts only if they differ."""
 WHOLE_PARTY = 3
 """So many facts of a party that is not named are a party of their own."""
 ENOUGH_GOODS, MANY_GOODS = 2, 3
 """A group of goods has at least so many kinds of facts about them; what is in it is a group of its own if it has many."""
 MAX_SHOWN, MAX_PATH = 40, 300
 HS_CODE = re.compile(r"\d[\d. ]{3,13}")
-PLAIN_NAME = re.compile(r"@?\w[\w.: \-]{0,98}\w|@?\w|" + re.escape(TEXT))
+PLAIN_NAME = re.compile(r"@?\w(?:[\w.: \-()%&'?]{0,98}[\w()%?])?|" + re.escape(TEXT))
 """A name that a path can hold."""
 WRITTEN_NAME = re.compile(r"""(?:<(?:[\w.\-]+:)?|["\s])([\w.\-]+)(?=[\s/>"=])""")
 NUMBERS = (*names.VALUES, "quantity", "weight", "net_weight", "gross_weight", "postage")
@@ -119,11 +122,11 @@ class Draft(NamedTuple):
 class Samples:
     """The values of all elements of some messages by place, and how often a place repeats within the one above it."""
 
+    written: dict[str, str]
     values: dict[Place, list[str]] = field(default_factory=lambda: defaultdict(list))
     repeats: Counter[Place] = field(default_factory=Counter)
     guessed_sides: dict[str, str] = field(default_factory=dict)
     unreadable: set[str] = field(default_factory=set)
-    written: dict[str, str] = field(default_factory=dict)
 
     def add(self, node: Node, place: Place = ()) -> None:
         """Add a node and all below it, under the names as they are written."""
@@ -201,17 +204,49 @@ class Samples:
 def draft_mapping(samples: Iterable[tuple[str, bytes]]) -> Draft:
     """Draft a mapping file from the names and contents of samples of one interface: XML, JSON or CSV."""
     whole = parse_mapping('[record]\nconsignment_id = "."', "draft")
-    found = Samples()
+    nodes, written, formats = list[Node](), dict[str, str](), set[str]()
     for name, content in samples:
-        if find_format(content) == "edifact":
+        formats.add(find_format(content))
+        if "edifact" in formats:
             raise MessageFault("no draft for EDIFACT", where=name, todo=f"write its segment map {HELP}")
         for spelling in WRITTEN_NAME.findall(decode_head(content)):
-            found.written.setdefault(spelling.lower(), spelling)
+            written.setdefault(spelling.lower(), spelling)
         for record in list_records(content, MessageContext(), (whole,)):
             if isinstance(record, MessageFault):
                 raise record
-            found.add(record.scope)
-    return _Drafter(found).draft()
+            nodes.append(record.scope)
+    draft = _draft_nodes(nodes, written)
+    joined = _join_rows(nodes, draft) if formats == {"csv"} else []
+    return _draft_nodes(joined, written) if joined else draft
+
+
+def _draft_nodes(nodes: Iterable[Node], written: dict[str, str]) -> Draft:
+    samples = Samples(written)
+    for node in nodes:
+        samples.add(node)
+    return _Drafter(samples).draft()
+
+
+def _join_rows(rows: Sequence[Node], draft: Draft) -> list[Node]:
+    """Join successive rows of one identifier that differ in their goods, as reading does; none if no rows do, or names of parties differ."""
+    names_of = {guess.column: {each.place[-1].lower() for each in guess.elements} for guess in draft.record}
+    identifiers = names_of.get("consignment_id", set())
+    groups = [[*group] for _, group in groupby(rows, lambda row: [row.get(name) for name in identifiers])]
+    differing = {name for group in groups for row in group for name in row if row[name] != group[0].get(name)}
+    parties = set().union(*(names_of.get(f"{side}_name", ()) for side in SIDES))
+    goods = set().union(*(names_of.get(column, ()) for column in FACTS_OF_ROWS))
+    amounts = set().union(*(names_of.get(column, ()) for column in AMOUNTS_OF_ROWS))
+    if not identifiers or not differing & (goods | amounts) or differing & parties:
+        return []
+    goods |= differing
+
+    def pick(row: Node, *, of_goods: bool) -> Node:
+        return {name: values for name, values in row.items() if (name in goods) == of_goods}
+
+    return [
+        {**pick(group[0], of_goods=False), ROWS: [pick(row, of_goods=True) for row in group]}
+        for group in groups
+    ]
 
 
 def _read_routes(elements: Iterable[Element]) -> None:
