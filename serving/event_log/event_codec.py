@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from consignments.errors import ServiceFault
 from consignments.exchange.alerts import name_message
 from consignments.identifiers import normalize_identifier
-from consignments.messages.links import Link, unpack_link
 from consignments.messages.parsed import EventState
 from consignments.records import (
     Alert,
@@ -41,6 +40,7 @@ from serving.event_log.events import (
     RecordEvent,
     SharedEvent,
 )
+from serving.event_log.message_links import Link, unpack_link
 from serving.event_log.packed_features import unpack_row
 
 Keys = NDArray[np.uint64]
@@ -92,7 +92,7 @@ class LoggedMessage(msgspec.Struct, frozen=True):
 
 
 class LoggedLink(msgspec.Struct, frozen=True):
-    """A link between a master and its houses (`consignments.messages.links`), encrypted as a whole."""
+    """A link between a master and its houses (`serving.event_log.message_links`), encrypted as a whole."""
 
     link: Annotated[bytes, Meta(extra={"personal": True})]
 

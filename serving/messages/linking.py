@@ -22,12 +22,12 @@ from consignments.errors import ServiceFault
 from consignments.identifiers import normalize_identifier
 from consignments.messages.entries import MasterEntry, Version, digest_content
 from consignments.messages.linking import LinkedMaster, Linker, enrich_house, is_older, mark_version
-from consignments.messages.links import HouseLink, Link, MasterLink, pack_link
 from consignments.records import Consignment
 from consignments.timestamps import to_datetime
 from serving.event_log.event_codec import EventCodec, LoggedLink, find_counting_version
 from serving.event_log.events import ArrivalEvent, DecisionEvent, Event
 from serving.event_log.group_commit import CommitGroup
+from serving.event_log.message_links import HouseLink, Link, MasterLink, pack_link
 from serving.scoring.active_model import ActiveModel
 from serving.scoring.batching import MAX_BATCH_SIZE, yield_to_requests
 from serving.scoring.scorer import decode_doubts

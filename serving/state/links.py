@@ -11,10 +11,10 @@ from typing import Literal, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from consignments.messages.links import HouseLink, Link, MasterLink
 from consignments.timestamps import US_PER_DAY
 from serving.event_log.event_codec import EventCodec
 from serving.event_log.events import SharedEvent, decode_row
+from serving.event_log.message_links import HouseLink, Link, MasterLink
 from serving.event_log.reader import PAGE_ENTRIES, LogReader
 
 
