@@ -94,7 +94,8 @@ def test_an_error_of_a_task_is_that_of_one_machine(
 
 @pytest.mark.slow
 def test_a_task_that_ends_its_workers_is_named() -> None:
-    named = pytest.raises(ServiceFault, match=r"task end-2-.*: workers ended again and again")
+    # Dask may also name a task that waited on the same worker.
+    named = pytest.raises(ServiceFault, match=r"task end-\d-.*: workers ended again and again")
     with connect("local:2") as own, named:
         list(own.map("end", end_worker, [(number,) for number in range(4)]))
 
