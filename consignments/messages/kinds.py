@@ -3,7 +3,7 @@
 import importlib
 import re
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 from consignments.errors import MessageFault
@@ -11,7 +11,7 @@ from consignments.messages.air.cargo_imp import unwrap_interchange
 from consignments.messages.configuration import load_table
 from consignments.messages.content import trees
 from consignments.messages.parsed import Ignored, MessageContext, Parsed, build_mapping_fault
-from consignments.messages.post.mapped import matches_mapping, read_mapped
+from consignments.messages.post.mapped import measure_match, read_mapped
 from consignments.messages.post.mapping import MessageMapping
 from consignments.messages.xml_parsing import parse_xml
 
@@ -83,11 +83,11 @@ def _load_function(name: str) -> Any:
 
 
 def detect_kind(content: bytes, mappings: Sequence[MessageMapping] = ()) -> MessageKind:
-    """Determine the kind of a message; the mappings of a run go before all others for the messages that they are for."""
+    """Determine the kind of a message; the mappings of a run go before all others for the messages that they are for, the one that matches best."""
     head = content[: trees.HEAD_BYTES]
-    for mapping in mappings:
-        if matches_mapping(head, mapping):
-            return MessageKind(f"mapped by {mapping.name}", max_bytes=MAX_STREAM_BYTES, mapping=mapping)
+    mapping = max(mappings, key=partial(measure_match, head), default=None)
+    if mapping is not None and measure_match(head, mapping):
+        return MessageKind(f"mapped by {mapping.name}", max_bytes=MAX_STREAM_BYTES, mapping=mapping)
     text = trees.decode_head(head)
     start = text.lstrip(BLANK)
     root = trees.find_root(start) if start[:1] == "<" else None

@@ -68,7 +68,8 @@ SEPARATORS = {
     "route": ">",
 }
 """Separators of joined texts, if it is not a space."""
-MAX_HEADER_CHARACTERS = 1_000
+MAX_HEADER_CHARACTERS = 2_000
+SEPARATOR = re.compile(r"[,;\t|]")
 MIN_SHARE_OF_NAMES = 0.5
 """A mapping without `detect` is for messages that have at least this share of the names its paths end in."""
 GOODS_COLUMNS = ("description", "hs_code", "quantity", "value", "net_weight_kg", "origin_country", "currency")
@@ -448,18 +449,21 @@ def _list_around(root: Node, scopes: Sequence[Node]) -> list[unread.Leaf]:
     return unread.select_lost(unread.list_leaves(root, {*map(id, scopes)}), frozenset(), MAX_AROUND)
 
 
-def matches_mapping(head: bytes, mapping: MessageMapping) -> bool:
-    """Check whether a message is one that a mapping file is for: by its names in `detect`, else by the names of its paths."""
+def measure_match(head: bytes, mapping: MessageMapping) -> float:
+    """Return the share of the names of a mapping's paths that a message has, 2 if it has those of `detect`, and 0 if it is for another mapping."""
     text, written = trees.decode_head(head), find_format(head)
     if "edifact" in (mapping.format, written):
         types = mapping.segments.get("types")
-        return mapping.format == written and (not types or find_message_type(head) in types)
+        return float(mapping.format == written and (not types or find_message_type(head) in types))
     if mapping.format not in ("", "csv", written):
-        return False
-    if "csv" in (mapping.format, written):
-        has_name: Callable[[str], bool] = text[:MAX_HEADER_CHARACTERS].partition("\n")[0].lower().__contains__
-    else:
-        has_name = partial(trees.has_name, text)
+        return 0.0
+    has_name: Callable[[str], bool] = partial(trees.has_name, text)
+    if is_csv := "csv" in (mapping.format, written):
+        first_line = text[:MAX_HEADER_CHARACTERS].partition("\n")[0].lower()
+        has_name = first_line.__contains__
     if mapping.detect:
-        return any(all(map(has_name, names.split())) for names in mapping.detect)
-    return 0 < sum(map(has_name, mapping.ends)) >= len(mapping.ends) * MIN_SHARE_OF_NAMES
+        return 2.0 * any(all(map(has_name, names.split())) for names in mapping.detect)
+    if is_csv:
+        has_name = {name.strip(' "\r') for name in SEPARATOR.split(first_line)}.__contains__
+    share = sum(map(has_name, mapping.ends)) / max(len(mapping.ends), 1)
+    return share if share >= MIN_SHARE_OF_NAMES else 0.0

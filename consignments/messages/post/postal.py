@@ -28,7 +28,7 @@ from consignments.messages.parsed import (
 )
 from consignments.messages.post.declared_parts import RECEPTACLE_NAMES, RESPONSE_MARKS
 from consignments.messages.post.element_names import read_place
-from consignments.messages.post.mapped import build_receptacle_fields, list_records, matches_mapping
+from consignments.messages.post.mapped import build_receptacle_fields, list_records, measure_match
 from consignments.messages.post.mapping import MessageMapping, parse_mapping
 from consignments.messages.post.unread import GOODS_FACTS, describes_goods
 
@@ -53,7 +53,7 @@ def looks_like_postal(head: bytes) -> bool:
 
 def list_built_in(content: bytes) -> list[MessageMapping]:
     """List the built-in mappings whose names stand in a message, in the order in which they are tried."""
-    return [mapping for mapping in _load_built_in() if matches_mapping(content, mapping)]
+    return [mapping for mapping in _load_built_in() if measure_match(content, mapping)]
 
 
 @cache

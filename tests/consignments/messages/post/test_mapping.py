@@ -9,8 +9,9 @@ from support.messages import MESSAGES, load
 
 from consignments import errors
 from consignments.errors import FileFault, MessageFault
+from consignments.messages.kinds import detect_kind
 from consignments.messages.parsed import MessageContext
-from consignments.messages.post.mapped import matches_mapping, read_mapped
+from consignments.messages.post.mapped import measure_match, read_mapped
 from consignments.messages.post.mapping import load_mapping, parse_mapping
 
 FEED = b"<Feed><Parcel no='1'><From>Ann</From><To>Kim</To></Parcel></Feed>"
@@ -32,18 +33,25 @@ def test_errors_of_a_mapping_file_say_where_and_what_was_expected(case: dict[str
 
 def test_a_segment_map_is_for_its_types_of_messages() -> None:
     mapping = load_mapping(MESSAGES / "itmatt.toml")
-    assert matches_mapping(load("itmatt.edi"), mapping)
-    assert not matches_mapping(load("itmatt.edi").replace(b"ITMATT", b"PREDES"), mapping)
+    assert measure_match(load("itmatt.edi"), mapping)
+    assert not measure_match(load("itmatt.edi").replace(b"ITMATT", b"PREDES"), mapping)
 
 
 def test_a_mapping_is_for_messages_that_have_its_names() -> None:
     mapping = parse_mapping(MAPPING, "own.toml")
-    assert matches_mapping(FEED, mapping)
-    assert not matches_mapping(load("ics2_f43.xml"), mapping)
-    assert not matches_mapping(b'{"ItemId": 1}', mapping)
+    assert measure_match(FEED, mapping)
+    assert not measure_match(load("ics2_f43.xml"), mapping)
+    assert not measure_match(b'{"ItemId": 1}', mapping)
     one = parse_mapping('detect = "Sendung"\n[record]\nsender_name = "von"', "own.toml")
-    assert matches_mapping(b'{"sendung": {}}', one)
-    assert not matches_mapping(b'{"s": {}, "e": {}}', one)
+    assert measure_match(b'{"sendung": {}}', one)
+    assert not measure_match(b'{"s": {}, "e": {}}', one)
+
+
+def test_of_several_mappings_the_one_with_most_names_of_a_message_reads_it() -> None:
+    rich = parse_mapping('[record]\nconsignee_name = "name"\nconsignee_city = "city"', "rich.toml")
+    poor = parse_mapping('[record]\nconsignee_name = "name"\nconsignee_phone = "phone"', "poor.toml")
+    assert detect_kind(b'{"name": "Kim", "city": "Seoul"}', (poor, rich)).mapping is rich
+    assert not measure_match(b"from name,from city\nKim,Seoul\n", rich)
 
 
 def test_a_message_without_records_says_where_they_were_expected_and_shows_no_value() -> None:
