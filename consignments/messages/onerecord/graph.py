@@ -163,23 +163,18 @@ def walk_objects(nodes: Iterable[Node], without: frozenset[str] = frozenset()) -
         stack.extend(each for each in reversed(inner) if without.isdisjoint(each["@type"]))
 
 
-def list_values(node: Node | None, name: str) -> list[Any]:
-    """List the values of a property."""
-    return node.get(name, []) if node else []
-
-
-def read_text(node: Node | None, path: str) -> str | None:
+def read_text(node: Node, path: str) -> str | None:
     """Read the first text, number or code on a path of properties."""
     return find_text([node], path)
 
 
-def read_code(node: Node | None, path: str) -> str | None:
+def read_code(node: Node, path: str) -> str | None:
     """Read the first code on a path of properties, without the vocabulary that it is of."""
     text = read_text(node, path)
     return get_code(text) if text else None
 
 
-def read_name(node: Node | None, path: str) -> str:
+def read_name(node: Node, path: str) -> str:
     """Read the local name of a code in small letters; empty if there is none."""
     return get_local_name(read_text(node, path) or "")
 
@@ -190,28 +185,25 @@ class NodeReader:
     def __init__(self, doubts: Doubts) -> None:
         self.doubts = doubts
 
-    def list_objects(self, node: Node | None, name: str) -> list[Node]:
+    def list_objects(self, node: Node, name: str) -> list[Node]:
         """List the objects of a property, each once."""
-        return self._select_objects(list_values(node, name))
-
-    def _select_objects(self, values: list[Any]) -> list[Node]:
         found: dict[int, Node] = {}
-        for value in values:
+        for value in node.get(name, ()):
             if isinstance(value, dict) and not is_link(value):
                 found.setdefault(id(value), value)
             elif find_link(value):
                 self.doubts.add("link_unresolved")
         return list(found.values())
 
-    def find_object(self, node: Node | None, name: str) -> Node | None:
-        """Find the first object of a property."""
-        return next(iter(self.list_objects(node, name)), None)
+    def find_object(self, node: Node, name: str) -> Node:
+        """Find the first object of a property; an empty one if there is none."""
+        return next(iter(self.list_objects(node, name)), {})
 
     def read_measure(
-        self, node: Node | None, name: str, field: str | None, unit: str = "unit"
+        self, node: Node, name: str, field: str | None, unit: str = "unit"
     ) -> tuple[float | None, str | None]:
         """Read the first number of a property, bare, typed, as text, or of a value object, and the code of its unit."""
-        for value in list_values(node, name):
+        for value in node.get(name, ()):
             is_object = isinstance(value, dict)
             amount = next(iter(value.get("numericalvalue", ())), None) if is_object else value
             number = parse_number(clean_text(amount), self.doubts, field)
@@ -219,20 +211,20 @@ class NodeReader:
                 return number, read_code(value, unit) if is_object else None
         return None, None
 
-    def read_number(self, node: Node | None, name: str, field: str | None = None) -> float | None:
+    def read_number(self, node: Node, name: str, field: str | None = None) -> float | None:
         """Read the first number of a property."""
         return self.read_measure(node, name, field)[0]
 
-    def read_kilograms(self, node: Node | None, name: str, field: str) -> float | None:
+    def read_kilograms(self, node: Node, name: str, field: str) -> float | None:
         """Read a weight; one without a unit is kilograms, in doubt."""
         return convert_weight(*self.read_measure(node, name, field), self.doubts, field)
 
     def read_place(self, node: Node, name: str) -> str | None:
         """Read the IATA code of a location; of a UN/LOCODE the last three letters, as in air transport."""
-        for value in list_values(node, name):
-            if not isinstance(value, str) or LINK.fullmatch(value.strip()):
-                location = next(iter(self._select_objects([value])), None)
-                if location is None:
+        for value in node.get(name, ()):
+            if not isinstance(value, str) or find_link(value):
+                location = self.find_object({name: [value]}, name)
+                if not location:
                     continue
                 value = read_code(location, "locationcodes")
             code = (clean_text(value) or "").upper().replace(" ", "")

@@ -14,7 +14,7 @@ from msgspec import structs
 from consignments.identifiers import parse_awb
 from consignments.messages.air import waybills
 from consignments.messages.air.waybills import CustomsNote, Journey, Money
-from consignments.messages.configuration import load_codes
+from consignments.messages.configuration import load_codes, load_table
 from consignments.messages.content import values
 from consignments.messages.content.paths import find_texts
 from consignments.messages.content.trees import Node
@@ -26,7 +26,6 @@ from consignments.messages.onerecord.graph import (
     ObjectGraph,
     get_code,
     is_link,
-    list_values,
     read_code,
     read_name,
     read_text,
@@ -35,16 +34,15 @@ from consignments.messages.onerecord.graph import (
 from consignments.messages.parsed import Declaration, Ignored, MasterDetails, Parsed
 from consignments.records import SIDES, Level
 
-ROLES, DIRECT_ROLES, CONTACTS, OWN_CONTACTS = (
-    load_codes("onerecord/keys", section) for section in ("roles", "direct_roles", "contacts", "own_contacts")
+TABLE = load_table("onerecord/keys")
+ROLES, DIRECT_ROLES, CONTACTS, OWN_CONTACTS, PAYMENTS = (
+    load_codes("onerecord/keys", section)
+    for section in ("roles", "direct_roles", "contacts", "own_contacts", "payments")
 )
-COUNTRY = "country/code | country/countrycode | country/countryname | country"
-ADDRESS = {"city": "cityname", "postcode": "postalcode", "box": "postofficebox", "country": COUNTRY}
 ACCOUNT_TYPES = frozenset(("accountid", "accountnumber", "account"))
 MAX_PIECES = 20_000
 """Pieces that are looked at one by one; a shipment of more is not believed."""
 MAX_PIECE_DEPTH = 5
-PAYMENTS = dict.fromkeys(("p", "pp", "prepaid"), "prepaid") | dict.fromkeys(("c", "cc", "collect"), "collect")
 MAX_BOOKING_OBJECTS = 200
 NOT_OF_A_BOOKING = frozenset(("waybill", "shipment", "piece"))
 """Types of what a booking links to, whose legs may be those of other bookings."""
@@ -64,17 +62,15 @@ QUIET = NodeReader(Doubts())
 class WaybillReader(NodeReader):
     """Reads what a waybill and its shipment declare, of which one may be missing."""
 
-    def __init__(self, declaration: Declaration, waybill: Node | None, shipment: Node | None) -> None:
+    def __init__(self, declaration: Declaration, waybill: Node, shipment: Node) -> None:
         super().__init__(declaration.doubts)
-        self.declaration, self.waybill, self.shipment = declaration, waybill, shipment
-        self.holders = [node for node in (waybill, shipment) if node is not None]
+        self.declaration, self.waybill = declaration, waybill
+        self.holders = [node for node in (waybill, shipment) if node]
 
     def read(self, number: str | None, master: str | None = None) -> Declaration | MasterDetails:
         """Read parties, goods, charges, journey and notes."""
-        fields = self.declaration.fields
-        fields |= {"channel": "air_cargo", **self._read_parties()}
-        fields |= self._read_goods()
-        fields |= self._read_charges()
+        parts = self._read_parties() | self._read_goods() | self._read_charges()
+        self.declaration.fields = {"channel": "air_cargo", **parts}
         notes: dict[CustomsNote, None] = {}
         for node in (*self.holders, *self.pieces):
             for note in self.list_objects(node, "customsinformation"):
@@ -90,25 +86,25 @@ class WaybillReader(NodeReader):
                 if role := ROLES.get(read_name(party, "partyrole")):
                     found.setdefault(role, party)
             for name, role in DIRECT_ROLES.items():
-                if (direct := self.find_object(node, name)) is not None:
+                if direct := self.find_object(node, name):
                     found.setdefault(role, direct)
         details = {role: self.find_object(party, "partydetails") or party for role, party in found.items()}
         fields: Fields = {}
         for side in SIDES:
             if side in found:
                 fields |= values.build_party(side, self._read_party(details[side], found[side]), self.doubts)
-        sender, carrier = [found.get("sender"), details.get("sender")], details.get("carrier")
+        sender, carrier = [found.get("sender", {}), details.get("sender", {})], details.get("carrier", {})
         identifiers = (each for node in sender for each in self.list_objects(node, "otheridentifiers"))
         accounts = (each for each in identifiers if read_name(each, "otheridentifiertype") in ACCOUNT_TYPES)
-        fields["account_id"] = read_text(next(accounts, None), "textualvalue")
-        fields["declarant"] = _read_party_name(details.get("declarant"))
+        fields["account_id"] = read_text(next(accounts, {}), "textualvalue")
+        fields["declarant"] = _read_party_name(details.get("declarant", {}))
         fields["carrier"] = read_text(carrier, "airlinecode") or _read_party_name(carrier)
         return fields
 
     def _read_party(self, details: Node, party: Node) -> Fields:
         place = self.find_object(details, "basedatlocation")
         holder = self.find_object(place, "address") or self.find_object(details, "address") or place
-        given: Fields = {part: read_text(holder, name) for part, name in ADDRESS.items()}
+        given: Fields = {part: read_text(holder, path) for part, path in TABLE["address"].items()}
         lines = find_texts([holder], "streetaddresslines")
         if not (lines or given["box"] or given["city"]):
             lines = find_texts([place], "locationname")
@@ -159,9 +155,9 @@ class WaybillReader(NodeReader):
         linked = max(len(self.pieces), self._count_links())
         if counted is not None and linked and counted != linked:
             self.doubts.add("piece_count_mismatch")
-        holders = self.holders[::-1]
-        described = (read_text(node, "goodsdescription") for node in (*holders, *lines))
-        coded = (read_code(node, "hscode") for node in (*holders, *lines))
+        holders = (*reversed(self.holders), *lines)
+        described = (read_text(node, "goodsdescription") for node in holders)
+        coded = (read_code(node, "hscode") for node in holders)
         goods = values.summarize_items(items)
         return {
             "description": next(filter(None, described), None) or goods["description"],
@@ -174,11 +170,8 @@ class WaybillReader(NodeReader):
 
     def _read_weight(self, lines: list[Node]) -> float | None:
         """Read the total; else add up all pieces, else all lines of the waybill."""
-        for holder in reversed(self.holders):
-            total = self.read_kilograms(holder, "totalgrossweight", "gross_weight_kg")
-            if total is not None:
-                return total
-        for nodes, name in ((self.pieces, "grossweight"), (lines, "grossweightforrate")):
+        groups = [([holder], "totalgrossweight") for holder in reversed(self.holders)]
+        for nodes, name in (*groups, (self.pieces, "grossweight"), (lines, "grossweightforrate")):
             total = _sum_known([self.read_kilograms(node, name, "gross_weight_kg") for node in nodes])
             if total is not None:
                 return round(total, 9)
@@ -195,10 +188,9 @@ class WaybillReader(NodeReader):
 
     def _read_piece(self, piece: Node, seen: set[int], depth: int) -> list[Fields]:
         """Read the lines of one piece: one for each item or product, else those of the pieces in it, else one for itself."""
-        own = self._read_product(piece, "goodsdescription")
+        own = self._describe(piece, "piece")
         items = [self._read_item(item) for item in self.list_objects(piece, "containeditems")]
-        products = self.list_objects(piece, "contentproducts")
-        items += [self._read_product(each, "description") for each in products]
+        items += [self._describe(each, "product") for each in self.list_objects(piece, "contentproducts")]
         if not items and depth < MAX_PIECE_DEPTH:
             inner = [each for each in self.list_objects(piece, "containedpieces") if each is not piece]
             if inner and all(id(each) in seen for each in inner):
@@ -213,27 +205,23 @@ class WaybillReader(NodeReader):
         return items
 
     def _read_item(self, item: Node) -> Fields:
-        of_product = self._read_product(self.find_object(item, "ofproduct"), "description")
-        own = self._read_product(item, "description")
+        self.list_objects(item, "ofproduct")  # for the doubt about a link
         quantity = self.read_number(item, "itemquantity", "items.quantity")
         price, _ = self.read_measure(item, "unitprice", "items.value", "currencyunit")
-        count = quantity if quantity is not None else 1.0
-        described = of_product["description"] or own["description"]
-        return {
-            "description": described or read_text(item, "goodsdescription"),
-            "hs_code": of_product["hs_code"] or own["hs_code"],
+        count = 1.0 if quantity is None else quantity
+        return self._describe(item, "item") | {
             "quantity": quantity,
             "value": None if price is None else round(price * count, 6),
             "net_weight_kg": self.read_kilograms(item, "netweight", "items.net_weight_kg"),
-            "origin_country": own["origin_country"] or of_product["origin_country"],
         }
 
-    def _read_product(self, node: Node | None, described: str) -> Fields:
-        """Read what an object says of goods: description, tariff code and country of origin."""
-        country = read_code(node, "productioncountry")
+    def _describe(self, node: Node, kind: str) -> Fields:
+        """Read what a piece, a product or an item says of goods: description, tariff code and country of origin."""
+        paths = TABLE["goods"][kind]
+        country = read_code(node, paths["origin_country"])
         return {
-            "description": read_text(node, described),
-            "hs_code": read_code(node, "hscode"),
+            "description": read_text(node, paths["description"]),
+            "hs_code": read_code(node, paths["hs_code"]),
             "origin_country": values.read_country(country, "items.origin_country", self.doubts),
         }
 
@@ -253,7 +241,7 @@ class WaybillReader(NodeReader):
         charges = waybills.settle_charges(declared, known, currency, self.doubts)
         return charges | {"payment": PAYMENTS.get(read_name(self.waybill, "weightvaluationindicator"))}
 
-    def _read_amount(self, node: Node | None, name: str, field: str) -> Money | None:
+    def _read_amount(self, node: Node, name: str, field: str) -> Money | None:
         amount, currency = self.read_measure(node, name, field, "currencyunit")
         return None if amount is None else Money(amount, currency.upper() if currency else None)
 
@@ -275,14 +263,14 @@ def _list_lines(reader: NodeReader, holder: Node) -> Iterator[Node]:
         yield from (line, *reader.list_objects(line, "lineitempackages"))
 
 
-def _read_party_name(details: Node | None) -> str | None:
+def _read_party_name(details: Node) -> str | None:
     parts = (read_text(details, name) for name in ("firstname", "middlename", "lastname"))
     person = values.join_lines(*parts, separator=" ")
     return read_text(details, "name") or person or read_text(details, "shortname")
 
 
 def _count_values(node: Node, name: str) -> int:
-    listed = list_values(node, name)
+    listed = node.get(name, [])
     objects = [next(iter(value["@id"]), id(value)) for value in listed if isinstance(value, dict)]
     return len({*objects, *(value for value in listed if isinstance(value, str))})
 
@@ -311,7 +299,7 @@ def _merge_items(items: list[Fields]) -> list[Fields]:
 def _list_legs(holder: Node) -> list[Node]:
     """List the legs of the booking, in the order of their numbers; a missing booking is no doubt."""
     booking = QUIET.find_object(holder, "referredbookingoption")
-    below = walk_objects([booking], NOT_OF_A_BOOKING) if booking is not None else ()
+    below = walk_objects([booking] if booking else [], NOT_OF_A_BOOKING)
     for source in (holder, *islice(below, MAX_BOOKING_OBJECTS)):
         legs = QUIET.list_objects(source, "transportlegs")
         if legs:
@@ -345,7 +333,7 @@ class OneRecordLinker(ObjectGraph):
         self.shipments = [node for node in nodes if "shipment" in node["@type"] and not is_waybill(node)]
         self.stubs = {id(node) for node in self.waybills if node.keys() <= NUMBER_KEYS}
         notes = [node for node in nodes if "customsinformation" in node["@type"]]
-        listing = {id(node) for node in self.shipments if list_values(node, "pieces")}
+        listing = {id(node) for node in self.shipments if node.get("pieces")}
         add_inverses(self.waybills, "housewaybills", "masterwaybill")
         add_inverses(self.waybills, "masterwaybill", "housewaybills")
         add_inverses(self.shipments, "waybill", "shipment")
@@ -358,11 +346,11 @@ class OneRecordLinker(ObjectGraph):
         """Assign each waybill its first shipment that has no more waybills than carriage knows."""
         uses, assigned = Counter[int](), dict[int, Node]()
         for waybill in self.waybills:
-            for shipment in QUIET.list_objects(waybill, "shipment"):
-                if uses[id(shipment)] < MAX_WAYBILLS_OF_A_SHIPMENT:
-                    uses[id(shipment)] += 1
-                    assigned[id(waybill)] = shipment
-                    break
+            shipments = QUIET.list_objects(waybill, "shipment")
+            free = (each for each in shipments if uses[id(each)] < MAX_WAYBILLS_OF_A_SHIPMENT)
+            if shipment := next(free, None):
+                uses[id(shipment)] += 1
+                assigned[id(waybill)] = shipment
         return assigned
 
     def _read_nodes(self) -> Iterator[tuple[Node, Parsed]]:
@@ -387,7 +375,7 @@ class OneRecordLinker(ObjectGraph):
             return named
         if QUIET.list_objects(node, "housewaybills"):
             return "master"
-        if list_values(node, "masterwaybill"):
+        if node.get("masterwaybill"):
             return "house"
         number = read_text(node, "waybillnumber") or ""
         has_prefix = bool(read_text(node, "waybillprefix")) or parse_awb(number) is not None
@@ -396,8 +384,8 @@ class OneRecordLinker(ObjectGraph):
     def _read_waybill(self, node: Node, level: Level) -> Parsed:
         issued_at = values.parse_time(read_text(node, "carrierdeclarationdate"))
         waybill = Declaration(issued_at=issued_at, level=level)
-        shipment = self.shipment_of.get(id(node))
-        if shipment is None and list_values(node, "shipment"):
+        shipment = self.shipment_of.get(id(node), {})
+        if not shipment and node.get("shipment"):
             waybill.doubts.add("link_unresolved")
         master = None
         if level == "house":
@@ -414,7 +402,7 @@ class OneRecordLinker(ObjectGraph):
 
     def _read_loose(self, node: Node, shipment: Node) -> Declaration:
         """Read goods that have no waybill."""
-        reader = WaybillReader(Declaration(), None, shipment)
+        reader = WaybillReader(Declaration(), {}, shipment)
         for name in ("waybill", *(["ofshipment"] if "piece" in node["@type"] else [])):
             reader.list_objects(node, name)  # for the doubt about a link
         reader.read(None)
@@ -423,11 +411,9 @@ class OneRecordLinker(ObjectGraph):
 
 def _read_master_number(house: Node, doubts: Doubts) -> str | None:
     """Read the number of the first master that has one; a link that leads nowhere is a doubt only if there is no master."""
-    links = NodeReader(Doubts())
-    masters = links.list_objects(house, "masterwaybill")
-    if masters:
+    if masters := QUIET.list_objects(house, "masterwaybill"):
         return waybills.read_waybill_number(next(filter(None, map(_read_awb_text, masters)), None), doubts)
-    doubts |= links.doubts
+    NodeReader(doubts).list_objects(house, "masterwaybill")
     text = read_text(house, "masterwaybill | masterwaybillnumber")
     awb = parse_awb(text) if text else None
     return awb.number if awb else None
@@ -445,7 +431,7 @@ def is_waybill(node: Node) -> bool:
     """Check whether an object is a waybill, or a shipment that has the number of one."""
     if any(kind.endswith("waybill") for kind in node["@type"]):
         return True
-    numbered = bool(list_values(node, "waybillnumber"))
+    numbered = bool(node.get("waybillnumber"))
     return numbered and (not node["@type"] or "shipment" in node["@type"])
 
 
