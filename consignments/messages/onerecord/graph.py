@@ -192,7 +192,7 @@ class NodeReader:
             if isinstance(value, dict) and not is_link(value):
                 found.setdefault(id(value), value)
             elif find_link(value):
-                self.doubts.add("link_unresolved")
+                self.doubts.note("link_unresolved", name)
         return list(found.values())
 
     def find_object(self, node: Node, name: str) -> Node:

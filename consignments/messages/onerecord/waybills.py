@@ -386,7 +386,7 @@ class OneRecordLinker(ObjectGraph):
         waybill = Declaration(issued_at=issued_at, level=level)
         shipment = self.shipment_of.get(id(node), {})
         if not shipment and node.get("shipment"):
-            waybill.doubts.add("link_unresolved")
+            waybill.doubts.note("link_unresolved", "shipment")
         master = None
         if level == "house":
             master = _read_master_number(node, waybill.doubts)
