@@ -36,7 +36,9 @@ class Doubt(msgspec.Struct, frozen=True):
 
     code: Annotated[str, about("machine-readable code of the warning")]
     text: Annotated[str, about("what is doubtful, and how it was read")]
-    field: Annotated[str | None, about("field of the record, or property of a message; null if it is neither")] = None
+    field: Annotated[
+        str | None, about("field of the record, or property of a message; null if it is neither")
+    ] = None
 
 
 class CodeRule(NamedTuple):

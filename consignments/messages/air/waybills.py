@@ -7,6 +7,7 @@ The meanings in the record are ours.
 
 import hashlib
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import date
 from functools import cache
@@ -18,7 +19,7 @@ import msgspec
 from consignments.identifiers import parse_awb
 from consignments.messages.configuration import load_codes, load_table
 from consignments.messages.content.values import SHORT_DATES, Doubts, Fields, parse_short_date
-from consignments.messages.parsed import MASTER_FIELDS, Declaration, MasterDetails
+from consignments.messages.parsed import EXTRA_COLUMNS, MASTER_FIELDS, Declaration, MasterDetails
 from consignments.messages.quality import UNIDENTIFIED
 from consignments.records import TEXT_LIMITS, Consignment
 
@@ -144,9 +145,6 @@ def settle_charges(
     }
 
 
-_CODES = load_table("air/customs_codes")
-PAYMENTS: dict[str, str] = _CODES["payments"]
-SERVICES: dict[str, str] = _CODES["services"]
 SUBJECTS = {"sender": "SHP", "consignee": "CNE"}
 CUSTOMER, CONSIGNEE_HOLDS = "CUS", "C"
 """The subject of the account's own notes, and the code of its holder if that is the consignee."""
@@ -161,38 +159,30 @@ class CustomsNote(NamedTuple):
     content: str
 
 
-def decode_notes(notes: Sequence[CustomsNote], doubts: Doubts) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Decode the notes of one waybill, by column of the record and by extra column; what they do not say is left out."""
+def decode_notes(notes: Sequence[CustomsNote], doubts: Doubts) -> Fields:
+    """Decode the notes of one waybill, by column of the record and extra column; what they do not say is left out."""
     if not notes:
-        return {}, {}
+        return {}
     codes: dict[str, str] = {}
-    by_subject: dict[str, dict[str, str]] = {}
+    by_subject: dict[str, dict[str, str]] = defaultdict(dict)
     for _, subject, code, content in notes:
         if content:
             codes.setdefault(code, content)
-            by_subject.setdefault(subject, {}).setdefault(code, content)
-    fields = {
-        "account_id": codes.get("AR"),
-        "account_opened_on": _read_account_date(codes["AE"], doubts) if "AE" in codes else None,
-        "service": SERVICES.get(codes.get("FT", "")),
-        "nature": load_codes("air/customs_codes", "natures").get(codes.get("RT", "").upper()),
-        "payment": PAYMENTS.get(codes.get("BT", "").upper()),
-    }
-    extras: Fields = {column: codes[code] for code, column in _CODES["extras"].items() if code in codes}
-    extras["customs_notes"] = "\n".join(map("/".join, notes))
-    extras["known_consignor"] = _CODES["known"].get(codes.get("KP", "").upper())
+            by_subject[subject].setdefault(code, content)
+    decoded: Fields = {"customs_notes": "\n".join(map("/".join, notes))}
+    for column, code in load_table("air/customs_codes")["columns"].items():
+        text, meanings = codes.get(code), load_codes("air/customs_codes", column)
+        decoded[column] = meanings.get((text or "").upper()) if meanings else text
+    decoded["account_opened_on"] = _read_account_date(codes["AE"], doubts) if "AE" in codes else None
     holder = "consignee" if codes.get("AH", "").upper() == CONSIGNEE_HOLDS else "sender"
     for prefix, subject in SUBJECTS.items():
-        own = by_subject.get(subject, {})
-        if prefix == holder and CUSTOMER in by_subject:
-            own = by_subject[CUSTOMER] | own
+        own = (by_subject[CUSTOMER] if prefix == holder else {}) | by_subject[subject]
         user, domain = own.get("VU") or own.get("MU"), own.get("VD") or own.get("MD")
-        fields[f"{prefix}_phone"] = own.get("VP") or own.get("CT")
-        fields[f"{prefix}_email"] = f"{user}@{domain}" if user and domain else None
-        extras[f"{prefix}_phone_verified"] = "yes" if "VP" in own else None
-        extras[f"{prefix}_email_verified"] = "yes" if own.get("VU") and own.get("VD") else None
-    known = {name: value for name, value in fields.items() if value is not None}
-    return known, {name: value for name, value in extras.items() if value}
+        decoded[f"{prefix}_phone"] = own.get("VP") or own.get("CT")
+        decoded[f"{prefix}_email"] = f"{user}@{domain}" if user and domain else None
+        decoded[f"{prefix}_phone_verified"] = "yes" if "VP" in own else None
+        decoded[f"{prefix}_email_verified"] = "yes" if own.get("VU") and own.get("VD") else None
+    return {name: value for name, value in decoded.items() if value is not None}
 
 
 def _read_account_date(text: str, doubts: Doubts) -> date | None:
@@ -221,7 +211,8 @@ def finish_waybill(
     slash and its own number. Without a number an identifier is a hash of the content.
     """
     doubts, own = waybill.doubts, waybill.fields
-    decoded, waybill.extras = decode_notes(notes, doubts)
+    decoded = decode_notes(notes, doubts)
+    waybill.extras = {name: decoded.pop(name) for name in EXTRA_COLUMNS if name in decoded}
     given = read_journey(journey, own) | {name: value for name, value in own.items() if value is not None}
     given |= {name: value for name, value in decoded.items() if name in NOTES_FIRST or not given.get(name)}
     given["account_id"] = given.get("account_id") or waybill.extras.get("account_name")
