@@ -6,7 +6,7 @@ texts, numbers, flags. An attribute is `@name`; the text of an XML element that 
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -18,8 +18,6 @@ from consignments.identifiers import parse_s10
 from consignments.messages import xml_parsing
 
 Node: TypeAlias = dict[str, list[Any]]
-Pairs: TypeAlias = list[tuple[str, Any]]
-"""Names and values of an object of JSON, as they stand in it."""
 
 CHUNK_BYTES = 1 << 16
 MAX_RECORD_BYTES = 20_000_000
@@ -198,15 +196,8 @@ def _convert(element: Any) -> Any:
     return node
 
 
-def _build_object(pairs: Pairs) -> dict[str, Any]:
-    """Build an object in which nothing is lost if a name is repeated, as in XML."""
-    found: dict[str, list[Any]] = {}
-    for name, value in pairs:
-        found.setdefault(name, []).append(value)
-    return {name: values if len(values) > 1 else values[0] for name, values in found.items()}
-
-
-def _build_node(pairs: Pairs) -> Node:
+def _build_node(pairs: list[tuple[str, Any]]) -> Node:
+    """Build a node in which nothing is lost if a name is repeated, as in XML."""
     node: Node = {}
     for name, value in pairs:
         node.setdefault(name.strip().lower(), []).extend(_flatten(value))
@@ -230,7 +221,7 @@ def _flatten(value: Any) -> list[Any]:
 
 def parse_json_tree(content: bytes) -> Node:
     """Decode JSON as a tree; a list at the top stands under `#text`."""
-    value = decode_json(content, _build_node)
+    value = decode_json(content)
     try:
         values = _flatten(value)
         return values[0] if isinstance(value, dict) and len(values) == 1 else {TEXT: values}
@@ -238,12 +229,12 @@ def parse_json_tree(content: bytes) -> Node:
         raise MessageFault("nested too deep") from error
 
 
-def decode_json(content: bytes, build_object: Callable[[Pairs], Any] = _build_object) -> Any:
-    """Decode JSON as Python values; a number out of range is infinite, and a name that stands twice in an object has a list."""
+def decode_json(content: bytes) -> Any:
+    """Decode JSON as Python values, its objects as nodes; a number out of range is infinite."""
     _refuse_many(content)
     try:
         text = _decode_text(content).decode("utf-8", "replace").strip(" \t\r\n\0")
-        return json.loads(text, parse_int=_parse_integer, object_pairs_hook=build_object, strict=False)
+        return json.loads(text, parse_int=_parse_integer, object_pairs_hook=_build_node, strict=False)
     except RecursionError as error:
         raise MessageFault("nested too deep") from error
     except json.JSONDecodeError as error:

@@ -64,8 +64,9 @@ class ObjectGraph:
                     words = {
                         term: word  # what contexts give to keywords, such as `id` for `@id`
                         for context in contexts
-                        for term, word in context.items()
-                        if isinstance(word, str) and word in KEYWORDS
+                        for term, given in context.items()
+                        for word in given
+                        if word in KEYWORDS
                     }
                     self.roots.append(self._build_object(root, words))
         except RecursionError as error:
@@ -86,9 +87,9 @@ class ObjectGraph:
             codes = [*filter(None, map(clean_text, node.get("code", ()))), *map(get_code, node["@id"])]
             node[TEXT] = codes[:1]
 
-    def _build_object(self, given: dict[str, Any], words: dict[str, str]) -> Node:
-        names = (value for key, value in given.items() if words.get(key, key) == "@id")
-        identifier = next((name for name in names if isinstance(name, str)), "")
+    def _build_object(self, given: Node, words: dict[str, str]) -> Node:
+        names = (parts for key, parts in given.items() if words.get(key, key) == "@id")
+        identifier = next((parts[0] for parts in names if len(parts) == 1 and isinstance(parts[0], str)), "")
         identifier = identifier.strip()[:MAX_IDENTIFIER_LENGTH]
         built: Node = {"@id": [identifier] if identifier else [], "@type": [], SOURCE: [self._source]}
         self._count += 1
@@ -112,7 +113,8 @@ class ObjectGraph:
             return value
         plain = {words.get(key, key): part for key, part in value.items()}
         if "@value" in plain:
-            return None if isinstance(plain["@value"], dict | list) else plain["@value"]
+            parts = plain["@value"]
+            return parts[0] if len(parts) == 1 and not isinstance(parts[0], dict | list) else None
         return self._build_object(value, words)
 
     def _register(self, identifier: str, built: Node) -> Node:
