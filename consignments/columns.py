@@ -152,6 +152,8 @@ def _mark_plain(given: Any, field: Field, rule: Rule | None) -> Mask:
         plain = _mark_between(given, low, MAX_FLOAT if field.highest is None else field.highest)
     elif field.max_length is not None:
         plain = _mark_between(pc.utf8_length(given), 1, field.max_length)
+        if field.required:  # another first character could be a space
+            plain = pc.and_(plain, _mark_between(given, "!", "\x7f"))
     return to_mask(plain)
 
 
@@ -200,10 +202,11 @@ def _find_rows(keys: Sequence[Iterable[K]], places: NDArray[np.int64]) -> Iterat
 
 
 def _read_value(given: Any, field: Field, rule: Rule | None) -> ParsedValue:
-    """Read a text or a list; None is a value that is neither."""
+    """Read a text or a list; None is a value that is neither. An identifier of spaces only is missing."""
     parse, reason = PARSERS[field.kind]
     text = given.strip() if isinstance(given, str) and field.kind not in ("string", "items") else given
-    if text == "":
+    is_identifier = field.required and field.max_length is not None
+    if text == "" or (is_identifier and text is not None and text.isspace()):
         return ParsedValue(None)
     if text is not None and field.kind == "items":
         items: ParsedValue = parse(text)
