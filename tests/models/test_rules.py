@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from support.cases import read_cases
 from support.described import REAL, row_with
-from support.small_model import SPEC
+from support.small_model import SPEC, small_model
 
 from consignments.errors import BundleRefused
 from features.spec import Spec
+from models.risk_model import RiskModel
 from models.rules import RULES, Rule, Rules
 
 
@@ -35,7 +36,8 @@ def test_missing_features_give_no_points() -> None:
     assert Rules(Spec([])).score(np.zeros((2, 0), dtype=np.float32), ["postal"] * 2).shape == (2,)
 
 
-def test_rules_refuse_other_features() -> None:
+@pytest.mark.parametrize("judge", [Rules(SPEC), small_model()])
+def test_rules_and_a_model_refuse_other_features(judge: Rules | RiskModel) -> None:
     assert Rules(REAL).replace_spec(REAL).digest() == Rules(REAL).digest()
     with pytest.raises(BundleRefused, match="trained on features that this version"):
-        Rules(REAL).replace_spec(Spec(REAL.features[1:]))
+        judge.replace_spec(Spec(SPEC.features[1:]))

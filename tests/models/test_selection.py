@@ -99,12 +99,6 @@ def test_the_list_does_not_depend_on_the_order_of_the_rows() -> None:
     assert lists[0] == lists[1]
 
 
-def test_the_same_seed_gives_the_same_list_and_another_seed_another() -> None:
-    policy = {"capacity": 20, "explore": 0.5}
-    lists = [one_office([0.5] * 100, seed, **policy) for seed in (1, 1, 2)]
-    assert lists[0] == lists[1] != lists[2]
-
-
 BAD = [
     ({"scores": [0.1, float("nan")]}, "scores row 1: a score is not a number"),
     ({"ids": ["a", "a"]}, "an identifier repeats; got 'a'"),

@@ -1,6 +1,5 @@
 """The additive part: logistic regression on the features, as stairs, as trees, beside grown trees."""
 
-import lightgbm
 import numpy as np
 from support.small_model import fit_small, make_rows
 
@@ -22,13 +21,16 @@ def blend(share: float) -> Trees:
     return Trees.from_text(blend_trees([(of_trees_alone(), 1.0 - share)], [(each, share) for each in stairs]))
 
 
-def test_logistic_regression_bears_missing_constant_and_endless_columns() -> None:
+def test_logistic_regression_bears_missing_constant_and_endless_columns_and_its_stairs_too() -> None:
     X = ROWS.X.copy()
     X[:, 3], X[:, 5], X[::7, 6] = np.nan, 1.0, np.inf
     model = LogisticRegression.fit(X, ROWS.y, ROWS.weight)
     scores = model.compute_scores(X)
     assert np.isfinite(scores).all()
     assert scores[ROWS.y == 1].mean() > scores[ROWS.y == 0].mean()
+    found = build_step_functions(model, X)
+    assert {3, 5}.isdisjoint(stair.feature for stair in found), "they have no spread"
+    assert all(np.isfinite(stair.height).all() for stair in found)
 
 
 def test_scores_do_not_depend_on_the_rows_beside_them() -> None:
@@ -48,19 +50,3 @@ def test_a_blend_is_the_mean_of_its_two_parts() -> None:
     trees = Trees.from_text(of_trees_alone()).predict_raw(ROWS.X)
     linear = blend(1.0).predict_raw(ROWS.X)
     assert np.allclose(blend(0.3).predict_raw(ROWS.X), 0.7 * trees + 0.3 * linear, rtol=0, atol=1e-9)
-
-
-def test_lightgbm_reads_a_blend_and_scores_and_explains_it_alike() -> None:
-    model = blend(0.5)
-    booster = lightgbm.Booster(model_str=model.text)
-    X = make_rows(3, 300).X
-    assert model.predict_raw(X).tobytes() == booster.predict(X, raw_score=True).tobytes()
-    assert np.abs(model.compute_contributions(X) - booster.predict(X, pred_contrib=True)).max() < 1e-9
-
-
-def test_a_feature_without_spread_gets_no_stair_and_endless_values_stand_where_missing_ones_do() -> None:
-    X = ROWS.X.copy()
-    X[:, 3], X[:, 5], X[::7, 6] = np.nan, 1.0, np.inf
-    found = build_step_functions(LogisticRegression.fit(X, ROWS.y, ROWS.weight), X)
-    assert {3, 5}.isdisjoint(stair.feature for stair in found)
-    assert all(np.isfinite(stair.height).all() for stair in found)
