@@ -95,7 +95,7 @@ def _execute_on_entries(engine: sa.Engine, statement: str, values: dict[str, Any
         return done.rowcount
 
 
-def copy_state(folder: Path, copy: Path) -> None:
+def copy_state(folder: Path, copy: Path) -> Path:
     shutil.copytree(folder, copy)
     if SERVER:
         mine, other = _schema(str(folder.resolve())), _schema(str(copy.resolve()))
@@ -104,6 +104,7 @@ def copy_state(folder: Path, copy: Path) -> None:
                 old, new = f"{mine}.{table}", f"{other}.{table}"
                 connection.exec_driver_sql(f"CREATE TABLE {new} (LIKE {old} INCLUDING ALL)")
                 connection.exec_driver_sql(f"INSERT INTO {new} SELECT * FROM {old}")
+    return copy
 
 
 def remove_log(folder: Path) -> None:

@@ -20,8 +20,7 @@ def lived_world(tmp_path_factory: pytest.TempPathFactory, bundle: Path, other_bu
 
 @pytest.fixture
 def state(lived_world: Path, tmp_path: Path) -> Path:
-    copy_state(lived_world, tmp_path / "state")
-    return tmp_path / "state"
+    return copy_state(lived_world, tmp_path / "state")
 
 
 @pytest.fixture(scope="session")
@@ -42,11 +41,9 @@ def few_decisions(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> Pat
 
 @pytest.fixture
 def few(few_decisions: Path, tmp_path: Path) -> Path:
-    copy_state(few_decisions, tmp_path / "state")
-    return tmp_path / "state"
+    return copy_state(few_decisions, tmp_path / "state")
 
 
 @pytest.fixture
 def past(lived_past: Path, tmp_path: Path) -> Path:
-    copy_state(lived_past, tmp_path / "state")
-    return tmp_path / "state"
+    return copy_state(lived_past, tmp_path / "state")

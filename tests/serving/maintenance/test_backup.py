@@ -27,8 +27,7 @@ KNOWN = make_consignment("RB3", **MARKED, gross_weight_kg=1.0)
 @pytest.fixture
 def origin(few_decisions: Path, tmp_path: Path) -> Settings:
     """A stopped installation with four decisions."""
-    copy_state(few_decisions, tmp_path / "origin")
-    return settings_in(tmp_path / "origin")
+    return settings_in(copy_state(few_decisions, tmp_path / "origin"))
 
 
 @pytest.fixture

@@ -208,8 +208,7 @@ def test_it_goes_together_with_removal_by_date_in_either_order(past: Path) -> No
 
 @pytest.fixture(scope="module")
 def forgotten(lived_past: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("forgotten") / "state"
-    copy_state(lived_past, folder)
+    folder = copy_state(lived_past, tmp_path_factory.mktemp("forgotten") / "state")
     done = forget_old(folder)
     assert (done.consignments, done.up_to, done.steps) == (OLD, 2 * OLD, 1)
     return folder
@@ -228,8 +227,7 @@ def test_history_that_is_built_anew_reads_what_it_read_also_for_a_model_with_oth
 ) -> None:
     """The keys of the model that is published are made while the fields can still be read."""
     publish(past, other_bundle, "2")
-    copy_state(past, tmp_path / "copied")
-    expected = read_next(tmp_path / "copied")
+    expected = read_next(copy_state(past, tmp_path / "copied"))
     back_up(settings_in(past), tmp_path / "backup")
     forget_old(past)
     assert restore_to(tmp_path / "new", tmp_path / "backup", past).removed == 1
@@ -295,8 +293,8 @@ def test_content_is_gone_from_the_files_too_and_history_is_left(
     assert [found["tables"][name] for name in ("consignments", "decisions")] == [RECENT, OLD + RECENT]
     assert "12 consignments (all up to entry 24) are not exported" in found["notes"][0]
     assert pd.read_parquet(tmp_path / "out" / "decisions.parquet")["score"].notna().all()
-    copy_state(forgotten, tmp_path / "copy")
-    with serving(settings_in(tmp_path / "copy"), lambda: to_us(day(LATER + 20))) as client:
+    copied = settings_in(copy_state(forgotten, tmp_path / "copy"))
+    with serving(copied, lambda: to_us(day(LATER + 20))) as client:
         known = client.read("/v1/consignments/RB1")
         assert [each["reasons"] for each in known["decisions"]] == [[]]
         client.send("/v1/outcomes", make_outcome("RB1", known_at=day(LATER + 1), inspected_at=day(LATER)))

@@ -126,8 +126,7 @@ def lived(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> Path:
 
 @pytest.fixture
 def stopped(lived: Path, tmp_path: Path) -> Path:
-    copy_state(lived, tmp_path / "state")
-    return tmp_path / "state"
+    return copy_state(lived, tmp_path / "state")
 
 
 def restarted(folder: Path, **options: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
