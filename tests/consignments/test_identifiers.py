@@ -8,7 +8,7 @@ from support.examples import day, make_consignment, make_outcome
 from consignments.columns import normalize_names
 from consignments.identifiers import normalize_identifier
 from consignments.records import Consignment, Outcome
-from consignments.tables import build_frame, check_frame
+from consignments.tables import build_frame
 from features.batch import Tables
 from features.streams import EventTables, FeatureInputs
 
@@ -47,10 +47,3 @@ def test_a_past_consignment_that_is_given_in_another_spelling_counts_once() -> N
     events = EventTables.from_inputs(FeatureInputs.from_tables(Tables(given), past))
     assert events.arrivals.consignment_id.to_pylist() == ["RB1", "057-51987552/H1"]
     assert [len(source) for source in events.sources] == [1, 1]
-
-
-def test_two_spellings_of_one_consignment_are_a_repeated_identifier() -> None:
-    names = ("RB123456785GB", "rb123456785gb", "RB2")
-    table = check_frame(build_frame(list(map(make_consignment, names)), Consignment), Consignment)
-    assert table.frame["consignment_id"].tolist() == ["RB123456785GB", "RB2"]
-    assert len(table.rejects) == 1

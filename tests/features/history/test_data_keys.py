@@ -23,11 +23,6 @@ def test_a_new_data_key_is_private_and_announced(tmp_path: Path, caplog: pytest.
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_missing_data_key_is_named(tmp_path: Path) -> None:
-    with pytest.raises(BadSetting, match=r"data\.key: the data key cannot be read; got No such file"):
-        read_data_keys(tmp_path / "data.key")
-
-
 @pytest.mark.parametrize(
     "change", [{"format": 3}, {"pseudonym_key": "5b"}, {"sealing_keys": []}, {"more": 1}]
 )

@@ -81,13 +81,6 @@ def test_a_key_that_is_there_already_is_refused(key: tuple[str, ...]) -> None:
         list_key_kinds(config)
 
 
-def test_a_number_that_is_remembered_is_the_pseudonym_of_its_value() -> None:
-    c = make_consignment(hs_code="610910", route="PVG>ICN")
-    for keys in (keys_of(c), keys_of(c)):
-        assert keys["product"] == PSEUDONYMS.compute_number("product", "610910")
-        assert keys["route"] == PSEUDONYMS.compute_number("route", "pvg>icn")
-
-
 def test_whoever_makes_keys_in_another_way_raises_their_version() -> None:
     """Keys of the past stand in logs. Whoever freezes rows again raises KEYS_VERSION, and puts the new digest here."""
     frozen = read_frozen()[2][:, PARTS.index("keys")]

@@ -73,7 +73,7 @@ def test_reasons_come_with_high_and_elevated_and_where_they_are_asked_for_also_a
 
 
 def rows_of_a_stream(count: int) -> list[Consignment]:
-    """New consignments of few senders with, among them, repeats, amendments, some cancelled and some of other days."""
+    """New consignments of few senders with, among them, repeats, amendments, some late, cancelled or of other days."""
     rng = np.random.default_rng(3)
     rows: list[Consignment] = []
     for place in range(count):
@@ -84,6 +84,7 @@ def rows_of_a_stream(count: int) -> list[Consignment]:
         name = rows[rng.integers(len(rows))].consignment_id if rows and draw < 0.35 else f"RB{place}"
         moment = day(float(rng.integers(0, 20)) if draw > 0.8 else 10.0)
         changes = {"cancelled_at": moment} if 0.35 < draw < 0.4 else {}
+        changes["issued_at"] = day(float(rng.integers(-9, 0)))
         changes["description"] = (DRUG, "socks", f"{DRUG} {place}")[rng.integers(3)]
         changes["sender_name"] = f"Orchid {'abc'[rng.integers(3)]} Ltd"
         rows.append(make_consignment(name, received_at=moment, **changes))
@@ -170,7 +171,8 @@ DOUBTS: dict[str, tuple[dict[str, Any], list[tuple[str, str | None]]]] = {
     "RB5": ({"currency": "TALER"}, [("unknown_currency", "currency")]),
     "RB6": ({"channel": "air_cargo"}, [("no_waybill", "consignment_id")]),
     "RB7": ({"quality": ["number_malformed", "hs_missing"]}, [("number_malformed", None)]),
-    "RB8": ({}, []),
+    "RB8": ({"account_opened_on": "2090-01-01"}, [("implausible_value", "account_opened_on")]),
+    "RB9": ({}, []),
 }
 
 

@@ -1,5 +1,6 @@
 """Import: past tables are history of the log, in the order of history; doing it twice adds nothing."""
 
+import os
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,13 +49,15 @@ PAST = build_tables(
 
 
 def test_the_log_has_the_past_in_the_order_of_history_or_of_its_sequence(tmp_path: Path) -> None:
-    with lock_state(tmp_path), pytest.raises(ServiceFault, match="another process"):
-        take(tmp_path, PAST)
-    counts = take(tmp_path, PAST)
+    folder, told = tmp_path / "state", f"another process uses this state directory; got process {os.getpid()}"
+    with lock_state(folder), pytest.raises(ServiceFault, match=told):
+        take(folder, PAST)
+    assert folder.stat().st_mode & 0o077 == 0
+    counts = take(folder, PAST)
     assert counts == {
         "consignments": 4, "outcomes": 2, "alerts": 2, "cancellations": 1, "known": 0, "refused": 0, "notices": 0
     }  # fmt: skip
-    assert list_names(tmp_path) == [
+    assert list_names(folder) == [
         ("arrival", "RB1"), ("arrival", "RB2"), ("alert", None), ("cancellation", "RB2"), ("outcome", "RB1"),
         ("arrival", "RB3"), ("outcome", "RB2"), ("alert", None), ("arrival", "RB4"),
     ]  # fmt: skip

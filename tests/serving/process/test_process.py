@@ -12,20 +12,10 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from consignments.errors import FileFault, ServiceFault
+from consignments.errors import FileFault
 from serving.process.logging import MAX_LINES_PER_SECOND, MAX_QUEUED_LINES, QueuedStream, RateLimitedLogger
 from serving.process.side_process import NICENESS, build_command
 from serving.process.state_directory import lock_state
-
-
-def test_a_second_one_is_refused_and_told_who_holds_it_until_it_is_let_go(tmp_path: Path) -> None:
-    folder, told = tmp_path / "state", f"another process uses this state directory; got process {os.getpid()}"
-    for _ in range(2):
-        with lock_state(folder):
-            assert (folder / "lock").read_text() == str(os.getpid())
-            assert folder.stat().st_mode & 0o077 == 0
-            with pytest.raises(ServiceFault, match=told), lock_state(folder):
-                pass
 
 
 def test_a_disk_without_locks_is_no_other_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

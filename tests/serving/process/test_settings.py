@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.process.settings import SETTING_NAMES, RateLimit, Settings, find_unknown_settings
+from serving.process.settings import SETTING_NAMES, RateLimit, Settings
 
 
 @pytest.fixture(autouse=True)
@@ -45,8 +45,3 @@ def test_reading_settings_loads_nothing_heavy() -> None:
     code = "import sys, serving.process.settings; print([m for m in ('numpy', 'pandas', 'sqlalchemy', 'mlflow') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-def test_unknown_names_are_found_with_the_nearest_known_one() -> None:
-    environment = {"NPSRISK_RATE_LIMT": "1", "NPSRISK_MODEL": "x", "NPSRISK_API_KEY": "k", "OTHER": ""}
-    assert find_unknown_settings(environment) == {"NPSRISK_RATE_LIMT": "NPSRISK_RATE_LIMIT"}
