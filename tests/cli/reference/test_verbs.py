@@ -113,11 +113,15 @@ def test_the_defaults_of_the_environment_are_those_of_an_empty_one_and_no_value_
 
 def test_config_shows_what_a_file_changes(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
-    file.write_text('[split]\ntest_days = 14\nvalidation_days = 28\n[columns]\nnumeric = ["tax_rate"]\n')
+    split = "[split]\ntest_days = 14\nvalidation_days = 28\ntest_from = 2021-01-01\n"
+    columns = '[columns]\nnumeric = ["tax_rate"]\n[history]\nkeys = [["hs_code", "tax_rate"]]\n'
+    file.write_text(split + columns)
     assert run(f"config --file {file}").splitlines() == [
-        "config.toml is valid; settings that differ from the defaults: 2",
+        "config.toml is valid; settings that differ from the defaults: 4",
         "columns.numeric = tax_rate (default: none)",
+        "history.keys = hs_code, tax_rate (default: none)",
         "split.test_days = 14 (default: 28)",
+        "split.test_from = 2021-01-01 (default: none)",
     ]
     found = read_json(succeed(f"config --file {file} --json"))
     assert found["differences"]["split.test_days"] == {"value": 14, "default": 28}

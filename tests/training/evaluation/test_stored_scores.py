@@ -18,14 +18,6 @@ def recipe(stored: StoredScores) -> RecipeEvaluation:
     return evaluate_recipe(stored, QUICK)
 
 
-def test_figures_of_the_file_are_those_in_memory(stored: StoredScores, recipe: RecipeEvaluation) -> None:
-    again = StoredScores.from_bytes(stored.content)
-    assert again.content == stored.content
-    found = evaluate_recipe(again, QUICK)
-    assert found.flatten_metrics() == recipe.flatten_metrics()
-    assert found.model.counts == recipe.model.counts
-
-
 def test_a_gain_is_the_difference_of_the_figures(stored: StoredScores, recipe: RecipeEvaluation) -> None:
     pair = stored.compare(QUICK, base="baseline_rules")
     for name, gain in pair.gains.items():
