@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -74,10 +74,9 @@ MISSING = "required value is missing"
 SHOWN_VALUE = re.compile(r"[\w.:+-]{1,40}")
 """Pattern of values that errors and reports may show: one short word, because with shifted columns a name may be anywhere."""
 
-K = TypeVar("K")
 Mask = NDArray[np.bool_]
-ColumnFaults = list[tuple[str, Mask]]
-"""Reasons, each with the rows that it applies to: bool array, (rows,)."""
+Note = tuple[str, str, str]
+"""A fault of a value or a doubt about it: the column, the text, and an example, which may be empty."""
 
 
 class ColumnIssue(NamedTuple):
@@ -94,17 +93,17 @@ class ParsedColumn:
     """A column in its canonical type, in which missing and invalid values are null; `unknown` are unknown fields inside items."""
 
     values: Any
-    faults: ColumnFaults
-    doubts: tuple[ColumnIssue, ...] = ()
-    unknown: tuple[str, ...] = ()
+    faults: list[ColumnIssue]
+    doubts: list[ColumnIssue]
+    unknown: list[str]
 
 
 class ParsedValue(NamedTuple):
-    """A value in its canonical type, or the reasons why it has none; its doubts, each with its column and an example, and unknown fields."""
+    """A value in its canonical type, or the reasons why it has none; its doubts, and the unknown fields in it."""
 
     value: Any
     faults: Sequence[str] = ()
-    doubts: Sequence[tuple[str, str, str]] = ()
+    doubts: Sequence[Note] = ()
     unknown: Sequence[str] = ()
 
 
@@ -121,18 +120,14 @@ def read_column(given: Any, field: Field, rule: Rule | None = None) -> ParsedCol
     values = pa.array([each.value for each in read], kind).take(pa.array(places, mask=places < 0))
     if is_plain.any():
         values = pc.if_else(pa.array(is_plain), texts, values)
-    faults = [*broken, *_find_rows([each.faults for each in read], places)]
-    if field.required:
-        missing = to_mask(values.is_null()) & ~combine_masks((rows for _, rows in faults), len(values))
-        faults += [(MISSING, missing)] if missing.any() else []
-    doubts = []
-    for (column, text), rows in _find_rows([[doubt[:2] for doubt in each.doubts] for each in read], places):
-        examples = dict.fromkeys(
-            doubt[2] for each in read for doubt in each.doubts if doubt[:2] == (column, text)
-        )
-        doubts.append(ColumnIssue(column, text, rows, tuple(filter(None, examples))[:MAX_EXAMPLES]))
+    faults = [ColumnIssue(field.name, BAD_TEXT, broken)] if broken.any() else []
+    faults += _locate_notes([[(field.name, fault, "") for fault in each.faults] for each in read], places)
+    missing = to_mask(values.is_null()) & ~mark_faulty_rows(faults, len(values))
+    if field.required and missing.any():
+        faults.append(ColumnIssue(field.name, MISSING, missing))
+    doubts = _locate_notes([each.doubts for each in read], places)
     unknown = {name for each in read for name in each.unknown}
-    return ParsedColumn(values, faults, tuple(doubts), tuple(sorted(unknown)))
+    return ParsedColumn(values, faults, doubts, sorted(unknown))
 
 
 def _mark_plain(given: Any, field: Field, rule: Rule | None) -> Mask:
@@ -191,14 +186,18 @@ def _get_list(value: Any) -> Any:
         return value.as_py()
 
 
-def _find_rows(keys: Sequence[Iterable[K]], places: NDArray[np.int64]) -> Iterator[tuple[K, Mask]]:
-    """Yield each key with the rows of the distinct values that have it."""
-    found = defaultdict[K, list[int]](list)
-    for place, mine in enumerate(keys):
-        for key in mine:
-            found[key].append(place)
-    for key, those in found.items():
-        yield key, mark_rows(those, len(keys) + 1)[places]
+def _locate_notes(notes: Sequence[Sequence[Note]], places: NDArray[np.int64]) -> list[ColumnIssue]:
+    """List what was noted of the distinct values, each with the rows that have one of them, and with examples."""
+    found = defaultdict[tuple[str, str], list[tuple[int, str]]](list)
+    for place, mine in enumerate(notes):
+        for column, text, example in mine:
+            found[column, text].append((place, example))
+    issues = []
+    for (column, text), noted in found.items():
+        rows = mark_rows([place for place, _ in noted], len(notes) + 1)[places]
+        examples = dict.fromkeys(example for _, example in noted if example)
+        issues.append(ColumnIssue(column, text, rows, tuple(examples)[:MAX_EXAMPLES]))
+    return issues
 
 
 def _read_value(given: Any, field: Field, rule: Rule | None) -> ParsedValue:
@@ -347,9 +346,9 @@ def to_mask(flags: Any) -> Mask:
     return found
 
 
-def combine_masks(masks: Iterable[Mask], rows: int) -> Mask:
-    """Mark the rows that any of the masks marks."""
-    marked: Mask = np.logical_or.reduce([np.zeros(rows, dtype=bool), *masks])
+def mark_faulty_rows(faults: Iterable[ColumnIssue], rows: int) -> Mask:
+    """Mark the rows with any of the faults."""
+    marked: Mask = np.logical_or.reduce([np.zeros(rows, dtype=bool), *(fault.rows for fault in faults)])
     return marked
 
 
@@ -365,14 +364,14 @@ def mask_values(values: Any, bad: Mask) -> Any:
     return pc.if_else(pa.array(bad), pa.scalar(None, values.type), values) if bad.any() else values
 
 
-def drop_broken_texts(given: Any) -> tuple[Any, ColumnFaults]:
-    """Replace texts that are not UTF-8 by null. Parquet files may contain them, and Arrow does not look."""
+def drop_broken_texts(given: Any) -> tuple[Any, Mask]:
+    """Replace texts that are not UTF-8 by null, and mark them. Parquet files may contain them, and Arrow does not look."""
+    broken = np.zeros(len(given), dtype=bool)
     try:
         given.validate(full=True)
     except pa.ArrowInvalid:
-        broken = np.array([_is_broken(value) for value in given], dtype=bool)
-        return mask_values(given, broken), [(BAD_TEXT, broken)]
-    return given, []
+        broken[:] = [_is_broken(value) for value in given]
+    return mask_values(given, broken), broken
 
 
 def get_value(value: Any) -> Any:

@@ -23,7 +23,7 @@ from consignments.files.raw_tables import RawTable, TablePart, refuse_bad_column
 from consignments.files.table_files import read_files
 from consignments.files.table_writers import convert_lists, write_chunks, write_table
 from consignments.records import Consignment, Field, LogColumns, ScoreRow, get_fields
-from consignments.timestamps import EPOCH, NO_TIME, get_time_column_us
+from consignments.timestamps import EPOCH
 from consignments.validation import (
     CANCELLED_SEQUENCE,
     SEQUENCE,
@@ -32,6 +32,7 @@ from consignments.validation import (
     check_part,
     concat_rows,
     finish_check,
+    get_column,
     keep_rows,
     refuse_missing_columns,
     refuse_rejects,
@@ -192,19 +193,9 @@ def iterate_records(table: pa.Table, record: type[RecordT]) -> Iterator[RecordT]
 def to_arrow_rows(frame: pd.DataFrame, record: type[msgspec.Struct]) -> pa.Table:
     """Convert rows of a checked frame to an Arrow table in canonical form, with further columns."""
     fields = (*get_fields(record), *(each for each in get_fields(LogColumns) if each.name in frame))
-    others = convert_frame(frame.drop(columns=[field.name for field in fields], errors="ignore"))
-    own = {field.name: _build_arrow_column(frame, field) for field in fields}
-    return pa.table(own | dict(zip(others.column_names, others.columns, strict=True)))
-
-
-def _build_arrow_column(frame: pd.DataFrame, field: Field) -> Any:
-    kind = TYPES[field.kind]
-    if field.name not in frame:
-        return pa.nulls(len(frame), kind)
-    if field.kind == "time":
-        times = get_time_column_us(frame, field.name)
-        return pa.array(times, mask=times == NO_TIME).cast(kind)
-    return normalize_array(pa.array(frame[field.name], from_pandas=True)).cast(kind)
+    given, kinds = convert_frame(frame), {field.name: TYPES[field.kind] for field in fields}
+    own = {name: normalize_array(get_column(given, name, kind)).cast(kind) for name, kind in kinds.items()}
+    return pa.table(own | {name: given.column(name) for name in given.column_names if name not in own})
 
 
 def _convert_values(column: Any, field: Field) -> list[Any]:

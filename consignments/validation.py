@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from numpy.typing import NDArray
+import pyarrow.compute as pc
 
 from consignments import columns
 from consignments.columns import ColumnIssue, Mask
@@ -126,7 +126,7 @@ class ReadReport:
 class PartCheck:
     """The check of a part of a table: `kept` are its valid rows in canonical form, which `good` marks.
 
-    `given` has a bit for each field of each of them: whether it has a value.
+    `missing` says of each field of each of them if it has no value.
     """
 
     faults: list[ColumnIssue]
@@ -134,14 +134,7 @@ class PartCheck:
     doubts: list[ColumnIssue]
     good: Mask
     kept: Any
-    given: NDArray[np.uint8]
-
-    def drop_rows(self, gone: Mask) -> Mask:
-        """Drop some of the kept rows, and return them as a mask of all rows."""
-        dropped = columns.mark_rows(np.flatnonzero(self.good)[gone], len(self.good))
-        self.good, self.given = self.good & ~dropped, self.given[~gone]
-        self.kept = keep_rows(self.kept, ~gone)
-        return dropped
+    missing: Any
 
 
 def list_declared_columns(record: type[msgspec.Struct]) -> tuple[str, ...]:
@@ -200,29 +193,27 @@ def check_part(
     fields = (*get_fields(record), *(each for each in get_fields(LogColumns) if each.name in names))
     rules, reads = list_rules(record), {}
     for field in fields:
-        column = _get_column(part.table, field.name, columns.TYPES[field.kind])
+        column = get_column(part.table, field.name, columns.TYPES[field.kind])
         reads[field.name] = columns.read_column(column, field, rules.get(field.name))
     others = [name for name in names if name not in {*reads, *SEQUENCE_COLUMNS}]
     table = pa.table(
         {name: read.values for name, read in reads.items()}
-        | {name: columns.drop_broken_texts(_get_column(part.table, name, pa.null()))[0] for name in others}
+        | {name: columns.drop_broken_texts(get_column(part.table, name, pa.null()))[0] for name in others}
     )
     doubts = [doubt for read in reads.values() for doubt in read.doubts]
-    faults = [ColumnIssue(name, *fault) for name, read in reads.items() for fault in read.faults]
-    bad = columns.combine_masks((each.rows for each in faults), len(table))
-    faults += _find_row_faults(table, record, bad)
-    inside = sorted(f"items.{name}" for read in reads.values() for name in read.unknown)
-    good = ~columns.combine_masks((each.rows for each in faults), len(table))
+    faults = [fault for read in reads.values() for fault in read.faults]
+    faults += _find_row_faults(table, record, columns.mark_faulty_rows(faults, len(table)))
+    inside = [f"items.{name}" for read in reads.values() for name in read.unknown]
+    good = ~columns.mark_faulty_rows(faults, len(table))
     kept = keep_rows(table, good)
-    given = np.column_stack(
-        [columns.to_mask(kept.column(each.name).is_valid()) for each in get_fields(record)]
-    )
+    missing = pa.table({each.name: kept.column(each.name).is_null() for each in get_fields(record)})
     if wanted is not None:
         kept = kept.select([name for name in wanted if name in kept.column_names])
-    return PartCheck(faults, (*others, *inside), doubts, good, kept, np.packbits(given, axis=1))
+    return PartCheck(faults, (*others, *inside), doubts, good, kept, missing)
 
 
-def _get_column(table: Any, name: str, kind: Any) -> Any:
+def get_column(table: Any, name: str, kind: Any) -> Any:
+    """Return a column of a table, or nulls of a type if it has no such column."""
     return table.column(name) if name in table.column_names else pa.nulls(len(table), kind)
 
 
@@ -283,11 +274,14 @@ def finish_check(
     record: type[msgspec.Struct],
 ) -> tuple[ReadReport, tuple[Reject, ...]]:
     """Reject or drop repeated rows, and report on all parts, which are read again only if they have invalid rows."""
-    repeats = _drop_repeated_outcomes(checks, record) if issubclass(record, Outcome) else 0
+    repeats = 0
+    if issubclass(record, Outcome):
+        repeats = _drop_rows(checks, _mark_repeated_outcomes(checks, record))
     # In a log a row with the identifier of an earlier row amends or replaces that one.
     is_log = SEQUENCE in given.columns and not issubclass(record, Truth)
     if issubclass(record, Truth | Consignment | Alert) and not is_log:
-        _reject_repeated_identifiers(checks, record)
+        identifier = get_fields(record)[0].name
+        _drop_rows(checks, _mark_repeated_identifiers(checks, identifier), identifier)
     pairs = zip(checks, parts, strict=True) if any(check.faults for check in checks) else ()
     found = chain.from_iterable(_build_rejects(part, check.faults, record) for check, part in pairs)
     rejects = (*given.rejects, *_limit_rejects(found, given.name))
@@ -295,10 +289,7 @@ def finish_check(
     for fault in (fault for check in checks for fault in check.faults):
         reasons[f"{fault.column}: {fault.text}"] += int(fault.rows.sum())
     warnings, examples = _count_doubts(checks)
-    kept = sum(len(check.kept) for check in checks)
-    names = [each.name for each in get_fields(record)]
-    bits = (np.unpackbits(check.given, axis=1, count=len(names)) for check in checks)
-    missing = (kept - np.sum([each.sum(axis=0) for each in bits], axis=0)) / max(kept, 1)
+    missing = pa.concat_tables([check.missing for check in checks])
     report = ReadReport(
         name=given.name,
         rows=sum(len(check.good) for check in checks) + len(given.rejects),
@@ -306,7 +297,7 @@ def finish_check(
         reasons=dict(reasons.most_common()),
         repeats=repeats,
         unknown_columns=tuple(dict.fromkeys(name for check in checks for name in check.unknown)),
-        missing=dict(zip(names, missing.tolist(), strict=True)),
+        missing={name: pc.mean(missing.column(name)).as_py() or 0.0 for name in missing.column_names},
         warnings=warnings,
         examples=examples,
     )
@@ -322,34 +313,36 @@ def refuse_rejects(rejects: Sequence[Reject], written: Path | None = None) -> No
         raise FileFault(what, todo=f"correct or drop these rows{see}")
 
 
-def _drop_repeated_outcomes(checks: Sequence[PartCheck], record: type[Outcome]) -> int:
-    """Drop outcome rows that are identical to an earlier one, and return their number."""
+def _mark_repeated_outcomes(checks: Sequence[PartCheck], record: type[Outcome]) -> Mask:
+    """Mark the kept outcome rows that are identical to an earlier one."""
     names = [*(each.name for each in get_fields(record)), SEQUENCE]
     kept = [each.kept.select([name for name in names if name in each.kept.column_names]) for each in checks]
-    repeats = to_frame(pa.concat_tables(kept)).duplicated().to_numpy()
-    for check, mine in _split_rows(checks, repeats):
-        check.drop_rows(mine)
-    return int(repeats.sum())
+    return to_frame(pa.concat_tables(kept)).duplicated().to_numpy()
 
 
-def _split_rows(checks: Sequence[PartCheck], marked: Mask) -> Iterator[tuple[PartCheck, Mask]]:
-    """Split the mask of some kept rows of a table into those of its parts that have any."""
-    ends = np.cumsum([len(check.kept) for check in checks])
-    pairs = zip(checks, np.split(marked, ends[:-1]), strict=True)
-    return ((check, mine) for check, mine in pairs if mine.any())
-
-
-def _reject_repeated_identifiers(checks: Sequence[PartCheck], record: type[msgspec.Struct]) -> None:
-    """Drop the rows whose identifier occurs in an earlier valid row of any part, as a fault of theirs."""
-    identifier = get_fields(record)[0].name
+def _mark_repeated_identifiers(checks: Sequence[PartCheck], identifier: str) -> Mask:
+    """Mark the kept rows whose identifier occurs in an earlier kept row of any part."""
     parts = [columns.normalize_array(check.kept.column(identifier)) for check in checks]
     names = columns.normalize_array(pa.chunked_array(parts))
+    names = columns.normalize_names(names) if identifier == columns.IDENTIFIER else names
     # Dictionary codes are numbered in the order of first occurrence.
-    unified = names if issubclass(record, Alert) else columns.normalize_names(names)
-    codes = unified.dictionary_encode().indices.to_numpy()
-    repeats = codes <= np.maximum.accumulate(np.concatenate([[-1], codes]))[:-1]
-    for check, mine in _split_rows(checks, repeats):
-        check.faults.append(ColumnIssue(identifier, f"repeated {identifier}", check.drop_rows(mine)))
+    codes = names.dictionary_encode().indices.to_numpy()
+    repeats: Mask = codes <= np.maximum.accumulate(np.concatenate([[-1], codes]))[:-1]
+    return repeats
+
+
+def _drop_rows(checks: Sequence[PartCheck], gone: Mask, repeated: str = "") -> int:
+    """Drop some of the kept rows of all parts, and return their number; with a repeated column, as a fault of theirs."""
+    ends = np.cumsum([len(check.kept) for check in checks])
+    for check, mine in zip(checks, np.split(gone, ends[:-1]), strict=True):
+        if not mine.any():
+            continue
+        dropped = columns.mark_rows(np.flatnonzero(check.good)[mine], len(check.good))
+        check.good = check.good & ~dropped
+        check.kept, check.missing = (keep_rows(rows, ~mine) for rows in (check.kept, check.missing))
+        if repeated:
+            check.faults.append(ColumnIssue(repeated, f"repeated {repeated}", dropped))
+    return int(gone.sum())
 
 
 def _count_doubts(checks: Iterable[PartCheck]) -> tuple[dict[str, int], dict[str, tuple[str, ...]]]:
@@ -372,7 +365,7 @@ def _build_rejects(
     """Build the rejects of the invalid rows of a part, in order."""
     fields = get_fields(record)
     hidden = {field.name for field in fields if field.personal or field.kind == "items"}
-    bad = np.flatnonzero(columns.combine_masks((fault.rows for fault in faults), len(part.table)))
+    bad = np.flatnonzero(columns.mark_faulty_rows(faults, len(part.table)))
     for begin in range(0, len(bad), REJECT_ROWS):
         taken = part.table.take(bad[begin : begin + REJECT_ROWS])
         shown = [[columns.get_value(value) for value in column] for column in taken.columns]

@@ -44,7 +44,7 @@ def test_a_text_reads_as_its_value_or_is_a_fault(case: dict[str, Any]) -> None:
     value = None if case["value"] is None else parse(case["value"])
     assert found.values.to_pylist() == [value, parse(good), None, None]
     faults = [] if value is not None else [(case.get("fault", fault), [True, False, False, False])]
-    assert [(reason, rows.tolist()) for reason, rows in found.faults if rows.any()] == faults
+    assert [(each.text, each.rows.tolist()) for each in found.faults] == faults
 
 
 offsets = st.integers(-23 * 60, 23 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
@@ -74,11 +74,11 @@ def test_nanoseconds_are_cut_off_also_before_1970() -> None:
 def test_a_time_beyond_year_9999_is_a_fault(unit: str) -> None:
     far = read_kind(pa.array([2**63 - 1, 0], type=pa.timestamp(unit)), "time")
     assert far.values.to_pylist() == [None, datetime(1970, 1, 1, tzinfo=UTC)]
-    assert far.faults[0][1].tolist() == [True, False]
+    assert far.faults[0].rows.tolist() == [True, False]
 
 
 def test_whole_numbers_are_no_times_because_nobody_knows_their_unit() -> None:
-    assert read_kind(pa.array([1709544600, None]), "time").faults[0][1].tolist() == [True, False]
+    assert read_kind(pa.array([1709544600, None]), "time").faults[0].rows.tolist() == [True, False]
 
 
 @pytest.mark.parametrize(
@@ -129,9 +129,9 @@ def test_codes_stay_texts_whatever_type_they_come_in(column: Any, expected: list
 
 
 def test_nested_values_are_no_text_but_can_be_shown_as_json() -> None:
-    assert read_kind(pa.array([b"\xff", None]), "string").faults[0][1].tolist() == [True, False]
+    assert read_kind(pa.array([b"\xff", None]), "string").faults[0].rows.tolist() == [True, False]
     nested = pa.array([[1, 2], None])
-    assert read_kind(nested, "string").faults[0][1].tolist() == [True, False]
+    assert read_kind(nested, "string").faults[0].rows.tolist() == [True, False]
     assert columns.to_text_column(nested).to_pylist() == ["[1,2]", None]
     mixed = columns.to_arrow([{"a": np.float64(1.5)}, "x", datetime(2024, 3, 4)])
     assert mixed.to_pylist() == ['{"a":1.5}', "x", "2024-03-04T00:00:00"]
@@ -139,7 +139,7 @@ def test_nested_values_are_no_text_but_can_be_shown_as_json() -> None:
 
 def test_a_bad_required_value_is_bad_and_not_missing_too() -> None:
     read = columns.read_column(columns.to_arrow(["soon", None]), get_field(Consignment, "received_at"))
-    faults = {reason: rows.tolist() for reason, rows in read.faults}
+    faults = {each.text: each.rows.tolist() for each in read.faults}
     assert faults == {columns.BAD_TIME: [True, False], "required value is missing": [False, True]}
 
 
@@ -163,7 +163,7 @@ def test_texts_are_checked_as_one_alone(texts: list[str | None], kind: Any, colu
     array = pa.array(["before", *texts], type=pa.string()).cast(kind)[1 + min(first, len(texts)) :]
     given_texts = [text or None for text in texts[first:]]
     read = columns.read_column(array, field)
-    bad = np.any([rows for _, rows in read.faults], axis=0) if read.faults else np.zeros(len(array), bool)
+    bad = columns.mark_faulty_rows(read.faults, len(array))
     for text, value, fault in zip(given_texts, read.values.to_pylist(), bad, strict=True):
         assert fault == (field.required if text is None else _is_refused(column, text))
         assert fault or value == text
@@ -185,7 +185,7 @@ def _is_refused(column: str, text: str) -> bool:
 )
 def test_numbers_are_checked_as_one_number_alone(numbers: list[float | None], column: str) -> None:
     read = columns.read_column(pa.array(numbers, type=pa.float64()), get_field(Consignment, column))
-    bad = np.any([rows for _, rows in read.faults], axis=0) if read.faults else np.zeros(len(numbers), bool)
+    bad = columns.mark_faulty_rows(read.faults, len(numbers))
     expected = [number is not None and (number < 0 or math.isinf(number)) for number in numbers]
     assert bad.tolist() == expected
     kept = [None if fault else value for fault, value in zip(bad, read.values.to_pylist(), strict=True)]
@@ -201,7 +201,7 @@ def test_a_text_that_is_not_utf_8_is_a_fault(broken: bytes, column: str) -> None
     texts = pa.Array.from_buffers(pa.string(), 3, bytes_too.buffers())
     field = get_field(LogColumns if column == "sequence" else Consignment, column)
     read = columns.read_column(texts, field)
-    assert [rows.tolist() for reason, rows in read.faults if reason == "not text"] == [[False, True, False]]
+    assert [each.rows.tolist() for each in read.faults if each.text == "not text"] == [[False, True, False]]
 
 
 NS = 1_732_700_000_000_000_001
@@ -231,5 +231,5 @@ INEXACT = [2.0**53, float(NS), 1e300, -1e300, math.inf, 1.5]
 def test_a_sequence_number_is_read_exactly_or_is_a_fault(given: pa.Array, expected: list[int | None]) -> None:
     read = read_kind(pa.concat_arrays([given, pa.nulls(1, given.type)]), "integer")
     assert read.values.to_pylist() == [*expected, None], "a missing one is no fault"
-    faults = np.any([rows for _, rows in read.faults], axis=0) if read.faults else [False] * len(read.values)
+    faults = columns.mark_faulty_rows(read.faults, len(read.values))
     assert list(faults) == [value is None for value in expected] + [False]
