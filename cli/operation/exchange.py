@@ -15,7 +15,7 @@ from cli.stores import load_pseudonyms, open_log, open_vault, read_settings
 from cli.tables import EVENTS, GivenTables, table_options
 from cli.verb import Result, argument, option, sub_verb
 from consignments.errors import BadInput
-from consignments.exchange.documents import MAX_MESSAGE_ID, AnyMessage, Withdrawal, build_schema, get_kind
+from consignments.exchange.documents import MAX_MESSAGE_ID, AnyMessage, Withdrawal, get_kind
 from consignments.exchange.folder_names import MESSAGE_SUFFIX, OFFICER_KEY
 from consignments.records import Alert, Consignment, Target
 from features.indicators.operation_keys import OperationKey, OperationKeys
@@ -265,7 +265,7 @@ def feedback(
 @sub_verb(exchange)
 def schema() -> None:
     """Print the JSON schema of the messages."""
-    click.echo(json.dumps(build_schema(), indent=1))
+    click.echo(json.dumps(msgspec.json.schema(AnyMessage), indent=1))
 
 
 def _send(message: AnyMessage, key: Path | None, at: datetime | None) -> Path:

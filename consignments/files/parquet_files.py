@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -34,12 +33,16 @@ HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 
 @dataclass
 class _ParquetFile:
-    """A file of a Parquet table: its name in messages, the folders above it, and its number of rows."""
+    """A file of a Parquet table: its name in messages, the folders above it, its number of rows, and its mark when first opened.
+
+    The mark is its size and its time, which all machines that share the file see, and which must not change while it is in use.
+    """
 
     path: Path
     name: str
     folders: tuple[str, ...] = ()
     rows: int = 0
+    mark: str = ""
 
     def read_parts(self, rows: int) -> Iterator[TablePart]:
         """Read the file in parts of at most `rows`."""
@@ -72,19 +75,12 @@ class _ParquetFile:
                 yield file
             self._refuse_change()
 
-    @cached_property
-    def mark(self) -> str:
-        """Return its mark when it was opened first: from then on it must not change."""
-        return self._read_mark()
-
-    def _read_mark(self) -> str:
-        """Return the size and the time of the file, which stay the same until it is written again, on all machines that share it."""
-        found = self.path.stat()
-        written = to_datetime(found.st_mtime_ns // 1_000)
-        return f"{found.st_size:,} bytes of {written:%Y-%m-%dT%H:%M:%S.%fZ}"
-
     def _refuse_change(self) -> None:
-        if (found := self._read_mark()) != self.mark:
+        status = self.path.stat()
+        written = to_datetime(status.st_mtime_ns // 1_000)
+        found = f"{status.st_size:,} bytes of {written:%Y-%m-%dT%H:%M:%S.%fZ}"
+        self.mark = self.mark or found
+        if found != self.mark:
             raise FileFault(
                 "a table has other rows than when it was checked",
                 where=str(self.path),

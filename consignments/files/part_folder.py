@@ -103,7 +103,7 @@ class PartFolder:
         path = self.work / f"part-{len(self.manifest.parts):05d}.parquet"
         tables = map(self._adopt_schema, map(convert_lists, groups))
         explain = partial(explain_failure, CANNOT_WRITE, path, self._todo)
-        with draft_file(path, self._todo) as draft:
+        with draft_file(path, explain) as draft:
             rows = write_tables(tables, partial(open_parquet_writer, draft), explain)
         with explain():
             entry = PartEntry(path.name, rows, path.stat().st_size, compute_sha256(path))

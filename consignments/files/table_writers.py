@@ -45,7 +45,7 @@ def write_chunks(frames: Iterable["pd.DataFrame | pa.Table"], path: Path) -> int
     prepare, open_writer = FORMATS[path.suffix.lower()]
     tables = map(prepare, split_row_groups(frames))
     explain = partial(explain_failure, "cannot be written", path)
-    with draft_file(path) as part:
+    with draft_file(path, explain) as part:
         return write_tables(tables, partial(open_writer, part), explain)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 
 from consignments.errors import explain_failure
-from consignments.files.whole_files import flush_folder, replace_file
+from consignments.files.whole_files import replace_file
 from features.history.data_keys import SealingKey, encode_data_keys, read_data_keys
 
 
@@ -15,5 +15,4 @@ def rotate_sealing_key(path: Path) -> SealingKey:
     changed = msgspec.structs.replace(keys, sealing_keys=[*keys.sealing_keys, new])
     with explain_failure("the data key cannot be written", path):
         replace_file(path, encode_data_keys(changed))
-        flush_folder(path.parent)
     return new

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import msgspec
 
 from consignments.errors import BadInput, BadSetting, explain_failure
-from consignments.files.whole_files import flush_folder, replace_file
+from consignments.files.whole_files import replace_file
 from consignments.timestamps import to_datetime, to_us
 from features.history.kernels import REMEMBERED_DAYS
 from serving.encryption.vault import Vault
@@ -93,7 +93,6 @@ class ForgottenList:
         todo = "nothing was removed; free disk space, or give this user write permission"
         with explain_failure("the list of what was forgotten cannot be written", self.path, todo):
             replace_file(self.path, content)
-            flush_folder(self.path.parent)
 
 
 def forget_again(log: EventLog, forgotten: ForgottenList, state_dir: Path) -> int:
