@@ -8,7 +8,7 @@ lines that begin with a slash. Standard: IATA Cargo Interchange Message Procedur
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime
-from itertools import pairwise
+from itertools import filterfalse, pairwise
 from typing import NamedTuple
 
 from consignments.errors import MessageFault
@@ -217,26 +217,24 @@ def _read_party(lines: list[str], named: dict[str, list[str]], side: str, doubts
     """Read the name, address and telephone of a party, whose first line is no account."""
     bare = [line for place, line in enumerate(lines) if line.strip() and (place or "NAM" not in named)]
     bare += named.get("LOC", [])[1:]
-    contacts = [line for line in bare if is_contact(line)]
-    ends = [at for at, line in enumerate(bare) if COUNTRY_LINE.fullmatch(line) and not is_contact(line)]
-    country, *behind = bare[ends[-1]].split("/") if ends else [None]
-    name, *streets = [line for line in bare[: ends[-1] if ends else None] if not is_contact(line)] or [""]
+    contacts, others = list(filter(is_contact, bare)), list(filterfalse(is_contact, bare))
+    ends = [at for at, line in enumerate(others) if COUNTRY_LINE.fullmatch(line)]
+    country, *behind = others[ends[-1]].split("/") if ends else [None]
+    name, *streets = others[: ends[-1] if ends else None] or [""]
     city = streets.pop() if "LOC" not in named and len(streets) >= 2 else ""
-    name, street = (
-        glue.join(line.strip() for line in given if line.strip())
-        for glue, given in ((" ", named.get("NAM", [name])), (", ", named.get("ADR", streets)))
-    )
+    street = ", ".join(filter(None, map(str.strip, named.get("ADR", streets))))
     parts = [*behind[1:], *(part for line in contacts for part in line.split("/"))]
     phones = (number for code, number in pairwise(parts) if code in PHONE_CODES and number)
     party = {
-        "name": name,
-        "address": street,
+        "name": " ".join(named.get("NAM", [name])),
+        "street": street,
         "city": named.get("LOC", [city])[0].split("/")[0],
-        "country": values.read_country(country, f"{side}_country", doubts),
+        "country": country,
         "postcode": behind[0] if behind else None,
         "phone": next(phones, None),
     }
-    return {f"{side}_{key}": " ".join(value.split()) or None for key, value in party.items() if value}
+    given: Fields = {part: " ".join(text.split()) or None for part, text in party.items() if text}
+    return values.build_party(side, given | {"lines": [given.get("street")]}, doubts)
 
 
 def _read_notes(segments: Sequence[Segment]) -> list[CustomsNote]:

@@ -24,6 +24,7 @@ from consignments.messages.content.values import (
     parse_number,
     parse_time,
     read_country,
+    sum_all,
     summarize_items,
 )
 from consignments.messages.parsed import (
@@ -214,7 +215,7 @@ def _read_goods(given: Values, lines: Sequence[Values], doubts: Doubts) -> Field
     if any(get_unit_factor(each.get("volume_unit")) for each in (given, *lines)):
         doubts.add("volume_in_weight_unit")
     total = parse_number(given.get("pieces"), doubts, "pieces")
-    if counts and None not in counts and total is not None and sum(filter(None, counts)) != total:
+    if total is not None and sum_all(counts) not in (None, total):
         doubts.add("piece_count_mismatch")
     goods = summarize_items(items) | {"items": items or None, "pieces": total}
     goods["description"] = given.get("description") or goods["description"]

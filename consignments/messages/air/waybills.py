@@ -18,7 +18,7 @@ import msgspec
 
 from consignments.identifiers import parse_awb
 from consignments.messages.configuration import load_codes, load_table
-from consignments.messages.content.values import SHORT_DATES, Doubts, Fields, parse_short_date
+from consignments.messages.content.values import SHORT_DATES, Doubts, Fields, parse_short_date, sum_all
 from consignments.messages.parsed import EXTRA_COLUMNS, MASTER_FIELDS, Declaration, MasterDetails
 from consignments.messages.quality import UNIDENTIFIED
 from consignments.records import TEXT_LIMITS, Consignment
@@ -237,8 +237,7 @@ def finish_waybill(
 def flag_piece_counts(houses: Sequence[Declaration], total: float | None, *, complete: bool) -> None:
     """Flag houses whose pieces together are not those of their master; a list that need not be complete may have fewer."""
     counts = [house.fields.get("pieces") for house in houses]
-    given = [count for count in counts if count is not None]
-    all_given = complete and len(given) == len(counts)
-    if total is not None and (sum(given) > total or (all_given and sum(given) != total)):
+    differs = complete and sum_all(counts) not in (None, total)
+    if total is not None and (differs or sum(filter(None, counts)) > total):
         for house in houses:
             house.doubts.add("piece_count_mismatch")

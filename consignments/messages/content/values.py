@@ -5,7 +5,7 @@ those of UN/ECE Recommendation 20; what senders write in their place is read wit
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from math import isclose
@@ -221,6 +221,12 @@ def summarize_items(items: Iterable[Mapping[str, Any]]) -> Fields:
     return {name: get_first(items, name) for name in ("description", "hs_code", "origin_country")}
 
 
+def sum_all(numbers: Sequence[float | None]) -> float | None:
+    """Return the sum of numbers; None if there are none, or one of them is not known."""
+    known = [number for number in numbers if number is not None]
+    return sum(known) if known and len(known) == len(numbers) else None
+
+
 def add_goods(fields: Fields, items: list[Fields], postage_currency: str | None, doubts: Doubts) -> None:
     """Fill what a record leaves to its items, and choose its currency; postage, or values of items, in another one are left out."""
     valued = [item for item in items if item["value"] is not None]
@@ -245,9 +251,8 @@ def add_goods(fields: Fields, items: list[Fields], postage_currency: str | None,
     if postage is not None and postage_currency not in (None, fields["currency"]):
         doubts.add("currency_mixed")
         fields["postage"] = None
-    counts = [item["quantity"] for item in items]
-    if fields.get("pieces") is None and counts and None not in counts:
-        fields["pieces"] = sum(counts)
+    if fields.get("pieces") is None:
+        fields["pieces"] = sum_all([item["quantity"] for item in items])
 
 
 def find_unit_doubts(gross_kg: float | None, items: list[Fields], channel: str) -> set[str]:

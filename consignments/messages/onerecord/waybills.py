@@ -151,7 +151,7 @@ class WaybillReader(NodeReader):
         """Read description, lines, pieces and weight."""
         lines = self.list_objects(self.waybill, "waybilllineitems")
         items = _merge_items(self._read_pieces(self.pieces, set(), 0))
-        counted = _sum_known([self.read_number(line, "piececountforrate", "pieces") for line in lines])
+        counted = values.sum_all([self.read_number(line, "piececountforrate", "pieces") for line in lines])
         linked = max(len(self.pieces), self._count_links())
         if counted is not None and linked and counted != linked:
             self.doubts.add("piece_count_mismatch")
@@ -172,7 +172,7 @@ class WaybillReader(NodeReader):
         """Read the total; else add up all pieces, else all lines of the waybill."""
         groups = [([holder], "totalgrossweight") for holder in reversed(self.holders)]
         for nodes, name in (*groups, (self.pieces, "grossweight"), (lines, "grossweightforrate")):
-            total = _sum_known([self.read_kilograms(node, name, "gross_weight_kg") for node in nodes])
+            total = values.sum_all([self.read_kilograms(node, name, "gross_weight_kg") for node in nodes])
             if total is not None:
                 return round(total, 9)
         return None
@@ -273,11 +273,6 @@ def _count_values(node: Node, name: str) -> int:
     listed = node.get(name, [])
     objects = [next(iter(value["@id"]), id(value)) for value in listed if isinstance(value, dict)]
     return len({*objects, *(value for value in listed if isinstance(value, str))})
-
-
-def _sum_known(numbers: list[float | None]) -> float | None:
-    known = [number for number in numbers if number is not None]
-    return sum(known) if known and len(known) == len(numbers) else None
 
 
 def _merge_items(items: list[Fields]) -> list[Fields]:

@@ -147,9 +147,8 @@ class _DataSet:
         fields["nature"] = values.get_first(items, "nature") or _decode("natures", fields["nature"])
         fields["payment"] = _decode("payments", fields["payment"])
         fields["description"] = values.get_first(items, "description") or fields["description"]
-        weights = [item["gross_weight_kg"] for item in items]
-        if fields["gross_weight_kg"] is None and items and None not in weights:
-            fields["gross_weight_kg"] = sum(weights)
+        if fields["gross_weight_kg"] is None:
+            fields["gross_weight_kg"] = values.sum_all([item["gross_weight_kg"] for item in items])
         values.add_goods(fields, items, fields.pop("postage_currency"), doubts)
         fields["items"] = [{name: item[name] for name in values.ITEM_COLUMNS} for item in items] or None
         fields |= _read_parties(part, self.message, doubts)
