@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.examples import day
 
-from consignments.exchange.alerts import list_alert_changes
+from consignments.exchange.alerts import build_alert_id, list_alert_changes
 from consignments.exchange.documents import Seizure, Warning, Withdrawal, decode_message
 
 TOKEN = "0123456789abcdef:phone/exact:" + "0" * 32
@@ -49,6 +49,15 @@ def test_only_its_author_withdraws_a_message() -> None:
     assert alerts.apply(withdrawal(), day(2)) == 1
     assert alerts.list_active(day(2)) == set()
     assert alerts.apply(warning(), day(3)) == 0, "it stays withdrawn"
+
+
+def test_a_higher_revision_replaces_the_lower_from_then_on() -> None:
+    alerts = Alerts()
+    alerts.apply(warning(), day(1))
+    alerts.apply(warning(2, hs_code="2933"), day(3))
+    assert alerts.apply(warning(), day(4)) == 0
+    assert alerts.list_active(day(2)) == {"XA/W"}
+    assert alerts.list_active(day(4)) == {build_alert_id("XA", "W", 2)}
 
 
 @given(received=st.floats(0, 10), withdrawn=st.floats(0, 20), asked=st.floats(-5, 25))
