@@ -44,7 +44,6 @@ Probability = Annotated[float, Meta(gt=0, le=1)]
 Codes = Annotated[tuple[Code, ...], Meta(max_length=50)]
 MAX_ITEMS = 1000
 """Maximum number of items of a consignment."""
-REQUIRED_IN_TABLES = {"required": True}
 
 
 def about(meaning: str, **limits: Any) -> Meta:
@@ -73,7 +72,7 @@ class Consignment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     channel: Annotated[Channel, about("mode of transport: postal or air_cargo")]
     received_at: Annotated[
         Time | None,
-        about("when the advance data reached customs; the time of scoring", extra=REQUIRED_IN_TABLES),
+        about("when the advance data reached customs; the time of scoring", extra={"required": True}),
     ] = None
     service: Annotated[
         Code | None, about("letter, small_packet, parcel, ems, ecommerce, express or general")

@@ -6,7 +6,7 @@ Invalid rows and their reasons are found for all rows at once; only invalid rows
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import chain
 from operator import itemgetter
@@ -406,5 +406,4 @@ def _format_shown_value(given: dict[str, Any], column: str, hidden: set[str]) ->
 
 def write_rejects(rejects: Iterable[Reject], path: Path) -> None:
     """Write the rejects to a table: place, identifier, column, reason, and the original row."""
-    rows = [asdict(reject) for reject in rejects]
-    write_table(pd.DataFrame(rows, columns=list(Reject.__slots__), dtype="str"), path)
+    write_table(pd.DataFrame(list(rejects), columns=list(Reject.__slots__), dtype="str"), path)

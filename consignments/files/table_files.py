@@ -9,7 +9,8 @@ import csv
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from itertools import chain, count, islice
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -213,14 +214,11 @@ def _read_jsonl(path: Path) -> RawTable:
 
 def _read_lines(file: BinaryIO, where: str) -> Iterator[tuple[int, bytes]]:
     """Read the lines of a file with their numbers; raise `FileFault` at one that is too long."""
-    for number in count(1):
-        line = file.readline(MAX_LINE_BYTES + 1)
+    for number, line in enumerate(iter(partial(file.readline, MAX_LINE_BYTES + 1), b""), 1):
         if len(line) > MAX_LINE_BYTES:
             what, todo = f"a line is longer than {MAX_LINE_BYTES >> 20} MB", "split or drop the line"
             expected = "JSON Lines: one object per line"
             raise FileFault(what, where=f"{where} line {number}", expected=expected, todo=todo)
-        if not line:
-            return
         yield number, line
 
 
