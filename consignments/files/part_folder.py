@@ -92,11 +92,12 @@ class PartFolder:
             todo = "repeat that command to finish it, or remove this folder"
             self.manifest = Manifest.read(self.work, inputs, what, todo)
         kept = {part.name for part in self.manifest.parts}
-        for left_over in self.work.glob("*.par*"):  # parts, and drafts of them and of the manifest
-            if left_over.name not in kept:
-                left_over.unlink()
-        self.manifest.check_files(self.work, [])
-        self._set_manifest(complete=False)
+        with explain_failure(CANNOT_WRITE, self.work, self._todo):
+            for left_over in self.work.glob("*.par*"):  # parts, and drafts of them and of the manifest
+                if left_over.name not in kept:
+                    left_over.unlink()
+            self.manifest.check_files(self.work, [])
+            self._set_manifest(complete=False)
 
     def _write_part(self, groups: Iterator[Any]) -> None:
         """Write one part from its row groups, at least one, and enter it in the manifest."""
