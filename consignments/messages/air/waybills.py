@@ -145,6 +145,11 @@ def settle_charges(
     }
 
 
+COLUMNS: list[tuple[str, str, dict[str, str]]] = [
+    (column, code, load_codes("air/customs_codes", column))
+    for column, code in load_table("air/customs_codes")["columns"].items()
+]
+"""Columns that take the content of a note, with its code and the meanings of its content, if it is not taken as it is."""
 SUBJECTS = {"sender": "SHP", "consignee": "CNE"}
 CUSTOMER, CONSIGNEE_HOLDS = "CUS", "C"
 """The subject of the account's own notes, and the code of its holder if that is the consignee."""
@@ -170,9 +175,9 @@ def decode_notes(notes: Sequence[CustomsNote], doubts: Doubts) -> Fields:
             codes.setdefault(code, content)
             by_subject[subject].setdefault(code, content)
     decoded: Fields = {"customs_notes": "\n".join(map("/".join, notes))}
-    for column, code in load_table("air/customs_codes")["columns"].items():
-        text, meanings = codes.get(code), load_codes("air/customs_codes", column)
-        decoded[column] = meanings.get((text or "").upper()) if meanings else text
+    for column, code, meanings in COLUMNS:
+        if code in codes:
+            decoded[column] = meanings.get(codes[code].upper()) if meanings else codes[code]
     decoded["account_opened_on"] = _read_account_date(codes["AE"], doubts) if "AE" in codes else None
     holder = "consignee" if codes.get("AH", "").upper() == CONSIGNEE_HOLDS else "sender"
     for prefix, subject in SUBJECTS.items():
