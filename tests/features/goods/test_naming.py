@@ -7,7 +7,6 @@ from support.cases import read_cases
 from support.described import build_pipeline, describe_by_name
 
 from consignments.records import Consignment
-from features.goods.kernels import SPECIFIC
 from features.goods.naming import QUOTED_FEATURES, GoodsWords
 
 PIPELINE = build_pipeline()
@@ -37,9 +36,3 @@ def test_any_text_gives_short_printable_words(text):
         quoted = words.list_words(feature)
         assert len(quoted) <= 3
         assert all(0 < len(word) <= 41 and word.isprintable() for word in quoted)
-
-
-def test_a_name_within_a_longer_word_is_quoted_with_that_word_once():
-    words = GoodsWords("ethyl-dimethoxyketone hcl")
-    assert words.list_words("goods.chemistry_words")[0].startswith("dimethoxyketone")
-    assert len(list(words.quote_tier(SPECIFIC))) == 0
