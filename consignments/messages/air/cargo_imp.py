@@ -16,7 +16,13 @@ from consignments.messages.air import waybills
 from consignments.messages.air.waybills import CustomsNote, Journey
 from consignments.messages.content import values
 from consignments.messages.content.values import Doubts, Fields
-from consignments.messages.parsed import Declaration, MessageContext, Parsed, build_goods_fault
+from consignments.messages.parsed import (
+    Declaration,
+    MessageContext,
+    Parsed,
+    build_count_fault,
+    build_goods_fault,
+)
 from consignments.messages.xml_parsing import UTF_16_MARKS
 
 LINE_WIDTH = 69
@@ -360,14 +366,24 @@ def read_fhl(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     _refuse_damaged(content)
     message = parse_imp(content, context)
     issued_at = message.find_issue_time(context.received_at)
-    masters = [place for place, segment in enumerate(message.segments) if segment.code == "MBI"]
-    found = 0
-    for start, end in pairwise([0, *masters[1:], len(message.segments)]):
-        houses = _read_list(message.segments[start:end], message.head, issued_at, context.notes)
+    codes_behind = [*(each.code for each in message.segments[1:]), "MBI"]
+    pairs = zip(message.segments, codes_behind, strict=False)
+    cut = [each for each, code in pairs if code in ("HBS", "MBI") and _is_cut(each)]
+    yield from (build_count_fault(1, 0, each.lines) for each in cut)
+    segments = [each for each in message.segments if each not in cut]
+    masters = [place for place, segment in enumerate(segments) if segment.code == "MBI"]
+    found = len(cut)
+    for start, end in pairwise([0, *masters[1:], len(segments)]):
+        houses = _read_list(segments[start:end], message.head, issued_at, context.notes)
         found += len(houses)
         yield from houses
     if not found:
         raise MessageFault("no house waybill", where="FHL", got="no HBS segment", expected="one or more")
+
+
+def _is_cut(segment: Segment) -> bool:
+    """Check whether the line of a house has no more than a number, which may be cut too."""
+    return segment.code == "HBS" and "/" not in "/".join(segment.lines)
 
 
 def _refuse_damaged(content: bytes) -> None:

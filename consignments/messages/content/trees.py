@@ -213,7 +213,12 @@ def _flatten(value: Any) -> list[Any]:
         return [each for part in value for each in _flatten(part)]
     if not isinstance(value, dict) or not all(name.isdecimal() or parse_s10(name) for name in value):
         return [value]
-    parts = [(name, part) for name, parts in value.items() for part in parts]
+    plain = {name for name in value if not name.isdecimal()}
+    parts = [
+        (name, {TEXT: [part]} if name in plain and not isinstance(part, dict) else part)
+        for name, parts in value.items()
+        for part in parts
+    ]
     if not parts or not all(isinstance(part, dict) for _, part in parts):
         return [value]
     return [part if name.isdecimal() else {KEY: [name.upper()], **part} for name, part in parts]

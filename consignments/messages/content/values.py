@@ -152,7 +152,9 @@ def _list_moments(near: date, day: int, clock: str) -> Iterator[datetime]:
             yield datetime(near.year + years, month + 1, day, int(clock[:2]), int(clock[2:]), tzinfo=UTC)
 
 
-HIDDEN = re.compile("[\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]")
+HIDDEN = re.compile(
+    "[\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
 """Characters without width that reorder or hide text; joiners stay, scripts need them."""
 LINE_BREAK = re.compile("[\t-\r\x85\u2028\u2029]")
 SURROGATE = re.compile("[\ud800-\udfff]")

@@ -35,13 +35,14 @@ def read_rows(content: bytes, read: Set[str]) -> Iterator[Node | MessageFault]:
             if row is None:
                 return
             values = [value.strip().lower() for value in row]
-            if names is None and any(values):
+            is_head = names is None or sorted(values) == sorted(names)  # a table may have been appended
+            if is_head and any(values):
                 names = values
                 refused = {name for name, times in Counter(filter(None, names)).items() if times > 1}
                 if refused := refused & read if read and "*" not in read else refused:
                     got, todo = ", ".join(sorted(refused)), "rename or drop one of them"
                     raise MessageFault("a column name occurs twice", got=got, todo=todo)
-            elif names is not None and any(values) and values != names:  # a table may have been appended
+            elif names is not None and any(values):
                 if any(row[len(names) :]):
                     raise csv.Error("more values than columns")
                 if len(row) < len(names) and number + rows.line_num > last_line:

@@ -121,6 +121,7 @@ class PartFinder:
         read = {identifier for part in found.parts for identifier in part.identifiers}
         if found.parts and found.seen - read:
             raise build_count_fault(len(found.seen | read), len(found.parts), found.seen - read)
+        _refuse_divided(found.parts)
         return found.parts
 
     def refuse_groups(self, root: Node) -> None:
@@ -318,6 +319,21 @@ def find_s10_texts(node: Node) -> set[str]:
     """Find the texts of the form of a postal identifier that stand in a node itself, under any name."""
     texts = (text for values in node.values() for text in list_texts(values))
     return {text for text in texts if parse_s10(text)}
+
+
+def _refuse_divided(parts: Sequence[DeclaredPart]) -> None:
+    """Refuse parts of one identifier of which one has the goods and another the parties: each would stand for the whole."""
+    marks: dict[frozenset[str], int] = {}
+    for part in parts:
+        before, own = marks.setdefault(part.identifiers, part.marks), part.marks
+        divided = {bool(each & (GOODS | ITEMS)) * 2 + bool(each & PARTIES) for each in (before, own)}
+        if part.identifiers and divided == {1, 2}:
+            raise MessageFault(
+                "goods and parties of one identifier stand in different parts",
+                got=", ".join(sorted(part.identifiers)),
+                expected="each declaration in an element of its own",
+                todo="put the goods of each declaration into it",
+            )
 
 
 def _widen(found: _Found, own: set[str], declared: int) -> None:

@@ -12,7 +12,14 @@ from consignments.errors import MessageFault
 from consignments.messages.air.waybills import identify_by_content
 from consignments.messages.configuration import load_codes
 from consignments.messages.content import trees
-from consignments.messages.content.paths import PathTrace, convert_text, find_texts, find_values, list_texts
+from consignments.messages.content.paths import (
+    PathTrace,
+    compile_path,
+    convert_text,
+    find_texts,
+    find_values,
+    list_texts,
+)
 from consignments.messages.content.trees import TEXT, Node
 from consignments.messages.content.values import (
     OUNCE,
@@ -40,7 +47,7 @@ from consignments.messages.post.declared_parts import (
 )
 from consignments.messages.post.edifact import find_message_type, looks_like_edifact, read_interchange
 from consignments.messages.post.mapping import COLUMNS, LITERAL, POUNDS_AND_OUNCES, MessageMapping, Source
-from consignments.records import Consignment, get_fields
+from consignments.records import SIDES, Consignment, get_fields
 
 S9_FORM = re.compile(r"([A-Z]{6})([A-Z]{6})([A-Z])([A-Z]{2})([0-9A-Z]{14})", re.ASCII)
 
@@ -78,7 +85,7 @@ _DECLARED_NAMES = "items description hs_code nature sender_name sender_country c
 DECLARED_COLUMNS = tuple(_DECLARED_NAMES.split())
 """Columns of which a declaration has at least one."""
 ROWS, MAX_JOINED_ROWS = "row", 50_000
-FAULTY_ROW = "a row at fault next to its own"
+FAULTY_ROW, SHORT_ROW = "a row at fault next to its own", "a row with fewer values than columns"
 MAX_HOLDERS = 10
 """Parts around a record that are looked through for its goods."""
 MAX_AROUND = 30
@@ -191,10 +198,20 @@ class Record:
             return list_texts([path[len(LITERAL) :]])
         values = find_values(levels, path, self.trace)
         if not values and levels is self.levels:
-            kinds = get_finder((self.mapping,)).read_kinds(path) if self.mapping.is_searched else 0
-            given = (find_values([node], path, self.trace) for node in self._list_places(kinds))
-            values = next(filter(None, given), [])
+            values = self._find_elsewhere(path)
         return list_texts(values)
+
+    def _find_elsewhere(self, path: str) -> list[Any]:
+        """Find the values of a path below the record or around it; of several at any depth nobody knows whose they are, so they stay unread."""
+        kinds = get_finder((self.mapping,)).read_kinds(path) if self.mapping.is_searched else 0
+        deep = {step.name for each in compile_path(path) for step in each.steps if step.any_depth}
+        for node in self._list_places(kinds):
+            found = find_values([node], path, self.trace)
+            if deep and len(found) > 1:
+                self.trace.sought -= {(None, name) for name in deep}
+            elif found:
+                return found
+        return []
 
     def _list_places(self, kinds: int) -> list[Node]:
         """List where else paths of such parties or goods may begin: below the record, around it, and below what is around it."""
@@ -309,7 +326,11 @@ def list_records(
         if ROWS in mapping.items_each:
             yield from _join_rows(rows, mapping)
         else:
-            yield from (row if isinstance(row, MessageFault) else _read_row(row, mapping) for row in rows)
+            for row in rows:
+                if isinstance(row, MessageFault):
+                    yield row
+                else:
+                    yield _read_row(row, mapping, _find_cut(row, mapping))
     elif kind == "edifact":
         for message in read_interchange(content, mapping.segments):
             if isinstance(message, MessageFault):
@@ -330,8 +351,13 @@ def list_records(
             yield from _select_records({**root, name.lower(): [root]}, root, mappings)
 
 
-def _read_row(row: Node, mapping: MessageMapping, *cut: str) -> Record:
+def _read_row(row: Node, mapping: MessageMapping, cut: Sequence[str]) -> Record:
     return Record([row, row], row, row, mapping, cut=[(each,) for each in cut])
+
+
+def _find_cut(row: Node, mapping: MessageMapping) -> list[str]:
+    """Return what warns of a row that has fewer values than the columns that are read."""
+    return [SHORT_ROW] * any(values == [None] for name, values in row.items() if name in mapping.names)
 
 
 def _join_rows(
@@ -339,35 +365,46 @@ def _join_rows(
 ) -> Iterator[Record | MessageFault]:
     """Join successive rows of one identifier that differ in the kinds of goods only; the goods are the values of `row`.
 
-    A row at fault may be of the declaration before or behind it, so both get a warning.
+    Such a row may leave out what the one before says. One at fault may be of the declaration before or behind it, so both get a warning.
     """
-    own, in_goods = (
-        list_first_names(path for source in table.values() for path in source.list_paths())
-        for table in (mapping.record, mapping.items)
+    sources = mapping.record.items()
+    parties = [(column, source) for column, source in sources if column.startswith(SIDES)]
+    own, in_goods, of_parties = (
+        list_first_names(path for _, source in table for path in source.list_paths())
+        for table in (sources, mapping.items.items(), parties or sources)
     )
     paths = mapping.record["consignment_id"].parts[0] if "consignment_id" in mapping.record else ()
     last: tuple[Node, object] = {}, None
 
     def read_own(row: Node | MessageFault) -> tuple[Node, object]:
         nonlocal last
-        if not isinstance(row, MessageFault):
-            found = {name: row[name] for name in row.keys() & own}
-            last = found, None if any(find_texts([found], path) for path in paths) else object()
+        if isinstance(row, MessageFault):
+            return last
+        found = {name: row[name] for name in row.keys() & own}
+        given = {name for name, values in found.items() if list_texts(values)}
+        is_numbered = any(find_texts([found], path) for path in paths)
+        is_alike = last[1] is None and all(found[name] == last[0].get(name) for name in given)
+        if not is_alike or not (is_numbered or given.isdisjoint(of_parties)):
+            last = found, None if is_numbered else object()
         return last
 
-    cut: list[str] = []
+    beside: list[str] = []
     for (record, _), group in groupby(rows, read_own):
         members = list(islice(group, MAX_JOINED_ROWS + 1))
         faults = [row for row in members if isinstance(row, MessageFault)]
         yield from faults
-        cut += [FAULTY_ROW] * bool(faults)
         nodes = [row for row in members if not isinstance(row, MessageFault)]
         goods = [{k: v for k, v in row.items() if k in in_goods or k not in own} for row in nodes]
+        cut = [
+            *beside,
+            *([FAULTY_ROW] * bool(faults)),
+            *(each for row in nodes for each in _find_cut(row, mapping)),
+        ]
         if len(members) > MAX_JOINED_ROWS:
             yield MessageFault("one consignment is too large", expected=f"at most {MAX_JOINED_ROWS:,} rows")
         elif goods:
-            yield _read_row(record | {ROWS: goods}, mapping, *cut[:1])
-        cut = [FAULTY_ROW] if members[-1] in faults else []
+            yield _read_row(record | {ROWS: goods}, mapping, [*dict.fromkeys(cut)])
+        beside = [FAULTY_ROW] if members[-1] in faults else []
 
 
 def _stream_records(
