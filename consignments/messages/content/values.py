@@ -153,7 +153,7 @@ def _list_moments(near: date, day: int, clock: str) -> Iterator[datetime]:
 
 
 HIDDEN = re.compile(
-    "[\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+    "[\u00ad\u061c\u115f\u1160\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\u3164\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
 """Characters without width that reorder or hide text; joiners stay, scripts need them."""
 LINE_BREAK = re.compile("[\t-\r\x85\u2028\u2029]")

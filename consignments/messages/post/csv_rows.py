@@ -8,10 +8,12 @@ from itertools import chain, zip_longest
 
 from consignments.errors import MessageFault
 from consignments.messages.content.trees import HEAD_BYTES, Node
+from consignments.messages.post.element_names import read_place
 from consignments.messages.xml_parsing import UTF_16_MARKS
 
 MAX_ROW_CHARACTERS = 50_000
 """Characters of a row over several lines; a longer one has an open quotation mark."""
+MIN_NAMES = 3
 MAX_FAULTS = 1_000
 """Rows at fault of one table, each of which may be followed to the bound of a row."""
 
@@ -42,6 +44,9 @@ def read_rows(content: bytes, read: Set[str]) -> Iterator[Node | MessageFault]:
                 if refused := refused & read if read and "*" not in read else refused:
                     got, todo = ", ".join(sorted(refused)), "rename or drop one of them"
                     raise MessageFault("a column name occurs twice", got=got, todo=todo)
+            elif names is not None and _looks_like_head(values):
+                todo = "send each table as a message of its own; nothing from there on was read"
+                raise MessageFault("the head of another table", where=f"line {number}", todo=todo)
             elif names is not None and any(values):
                 if any(row[len(names) :]):
                     raise csv.Error("more values than columns")
@@ -62,6 +67,15 @@ def read_rows(content: bytes, read: Set[str]) -> Iterator[Node | MessageFault]:
         number += used
         for _ in range(used):
             ahead.popleft()
+
+
+def _looks_like_head(values: list[str]) -> bool:
+    """Check whether a row has no number, and most of its values are names of facts in a declaration."""
+    texts = [value for value in values if value]
+    if len(texts) < MIN_NAMES or any(text[0].isdigit() for text in texts):
+        return False
+    known = [each for each in map(read_place, zip(texts)) if each.fact is not None and each.certain]
+    return len(known) > len(texts) / 2
 
 
 def _take_lines(lines: Iterator[str], ahead: deque[str]) -> Iterator[str]:

@@ -8,7 +8,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from itertools import combinations, groupby, takewhile
+from itertools import combinations, takewhile
 from typing import Any, NamedTuple
 
 from consignments.countries import find_country
@@ -231,8 +231,15 @@ def _join_rows(rows: Sequence[Node], draft: Draft) -> list[Node]:
     """Join successive rows of one identifier that differ in their goods, as reading does; none if no rows do, or names of parties differ."""
     names_of = {guess.column: {each.place[-1].lower() for each in guess.elements} for guess in draft.record}
     identifiers = names_of.get("consignment_id", set())
-    groups = [[*group] for _, group in groupby(rows, lambda row: [row.get(name) for name in identifiers])]
-    differing = {name for group in groups for row in group for name in row if row[name] != group[0].get(name)}
+    groups: list[list[Node]] = []
+    for row in rows:
+        numbers = [row.get(name) for name in identifiers]
+        if groups and numbers in ([[""]], [groups[-1][0].get(name) for name in identifiers]):
+            groups[-1].append(row)  # a further row may leave out what the first one says
+        else:
+            groups.append([row])
+    pairs = ((name, row[name], group[0].get(name)) for group in groups for row in group for name in row)
+    differing = {name for name, values, first in pairs if values not in ([""], first)}
     parties = set().union(*(names_of.get(f"{side}_name", ()) for side in SIDES))
     goods = set().union(*(names_of.get(column, ()) for column in FACTS_OF_ROWS))
     amounts = set().union(*(names_of.get(column, ()) for column in AMOUNTS_OF_ROWS))
