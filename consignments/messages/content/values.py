@@ -45,6 +45,8 @@ def read_country(text: str | None, field: str, doubts: Doubts) -> str | None:
 
 
 DECIMAL = re.compile(r"\+?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
+WITH_COMMA = re.compile(r"0,\d+|\d+,(?!\d{3}$)\d+", re.ASCII)
+"""A number with a decimal comma; with three digits behind it the comma may part thousands."""
 MAX_NUMBER = 1e12
 """No weight, count or amount of a consignment is larger."""
 KILOGRAMS: dict[str, float] = load_table("content/units")["codes"]
@@ -64,6 +66,13 @@ def parse_number(text: str | None, doubts: Doubts, field: str | None = None) -> 
             return number
     doubts.note("number_malformed", field)
     return None
+
+
+def parse_decimal(text: str | None, doubts: Doubts, field: str | None = None) -> float | None:
+    """Read a number as `parse_number` does, also one with a decimal comma, as posts of many countries write it."""
+    if text is not None and WITH_COMMA.fullmatch(text):
+        text = text.replace(",", ".")
+    return parse_number(text, doubts, field)
 
 
 def parse_kilograms(

@@ -82,6 +82,8 @@ def _split_messages(content: bytes) -> Iterator[list[Segment]]:
         if parts > MAX_MESSAGE_PARTS:
             expected = f"at most {MAX_MESSAGE_PARTS:,} components"
             raise MessageFault("one message is too large", expected=expected)
+        if tag == "UNA" and not current:  # another interchange follows on the same line
+            continue
         if bool(current) == (tag in (*ENVELOPE, "UNH")):
             where = f"behind message {messages}"
             raise MessageFault("a message lacks its UNH or UNT", where=where, got=tag[:3], todo=AGAIN)

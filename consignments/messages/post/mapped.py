@@ -13,6 +13,7 @@ from consignments.messages.air.waybills import identify_by_content
 from consignments.messages.configuration import load_codes
 from consignments.messages.content import trees
 from consignments.messages.content.paths import (
+    NUMBERS,
     PathTrace,
     compile_path,
     convert_text,
@@ -31,7 +32,7 @@ from consignments.messages.content.values import (
     find_unit_doubts,
     get_unit_factor,
     join_lines,
-    parse_number,
+    parse_decimal,
     parse_time,
     settle_basis,
 )
@@ -76,6 +77,7 @@ SEPARATORS = {
 }
 """Separators of joined texts, if it is not a space."""
 MAX_HEADER_CHARACTERS = 2_000
+NUMBERED = re.compile(r"(?!0)\d")
 SEPARATOR = re.compile(r"[,;\t|]")
 MIN_SHARE_OF_NAMES = 0.5
 """A mapping without `detect` is for messages that have at least this share of the names its paths end in."""
@@ -125,7 +127,9 @@ class Record:
         self._complete(fields, items)
         purpose = self._read_own("purpose")
         known = {name: value for name, value in fields.items() if value is not None}
-        identifier = known.pop("consignment_id", None) or self._find_identifier(known)
+        identifier = known.pop("consignment_id", None)
+        if not identifier or not NUMBERED.search(identifier):  # nothing, or what stands for it: TBA, N/A, 0
+            identifier = self._find_identifier(known)
         if purpose != "delete" and known.keys().isdisjoint(DECLARED_COLUMNS):
             return build_count_fault(1, 0, [identifier])
         filled = {name for item in items for name in item if item[name] is not None}
@@ -177,6 +181,8 @@ class Record:
             return moment.date() if moment and kind == "date" else moment
         if text and not of:
             text = self._decode(column, text)
+        if column in NUMBERS:
+            return parse_decimal(text, self.doubts, of + column)
         return convert_text(column, text, self.doubts, of)
 
     def _read_text(self, column: str, table: Mapping[str, Source], levels: Levels) -> str | None:
@@ -234,10 +240,10 @@ class Record:
         unit = units.get("net_weight" if of else "gross_weight", units.get("weight"))
         if source is not None and unit == POUNDS_AND_OUNCES:
             texts = [next(iter(self._list_texts(path, levels)), None) for path in source.parts[0]]
-            found = [parse_number(text, self.doubts, of + column) for text in texts]
+            found = [parse_decimal(text, self.doubts, of + column) for text in texts]
             known = [(number or 0.0) * factor for number, factor in zip(found, (POUND, OUNCE), strict=False)]
             return None if found.count(None) == len(found) else round(sum(known), 9)
-        weight = parse_number(self._read_text(column, table, levels), self.doubts, of + column)
+        weight = parse_decimal(self._read_text(column, table, levels), self.doubts, of + column)
         own = table if "weight_unit" in table else self.mapping.record
         named = self._read_text("weight_unit", own, levels)
         return convert_weight(weight, named if get_unit_factor(named) else unit, self.doubts, of + column)
@@ -280,7 +286,7 @@ class Record:
         settle_basis(items, "net_weight_kg", units.get("weight_basis"), None, self.doubts)
         add_goods(fields, items, self._read_own("postage_currency"), self.doubts)
         fields["currency"] = fields["currency"] and fields["currency"].upper()
-        written = parse_number(self._read_text("gross_weight_kg", mapping.record, self.levels), Doubts())
+        written = parse_decimal(self._read_text("gross_weight_kg", mapping.record, self.levels), Doubts())
         if written and written in (fields["declared_value"], fields.get("postage")):
             self.doubts.add("price_equals_weight")
         self.doubts |= find_unit_doubts(fields.get("gross_weight_kg"), items, mapping.channel)

@@ -14,7 +14,13 @@ from consignments.goods.hs_headings import has_heading
 from consignments.identifiers import parse_awb, parse_s10
 from consignments.messages.content.paths import PathTrace
 from consignments.messages.content.trees import TEXT, Node, walk_nodes
-from consignments.messages.content.values import Doubts, clean_text, get_unit_factor, parse_number, parse_time
+from consignments.messages.content.values import (
+    Doubts,
+    clean_text,
+    get_unit_factor,
+    parse_decimal,
+    parse_time,
+)
 from consignments.messages.post.declared_parts import RESPONSE_MARKS
 from consignments.messages.post.element_names import NO_STOPS, index_columns, read_place
 from consignments.records import SIDES
@@ -117,7 +123,7 @@ def describes_goods(root: Node) -> bool:
 
 def is_number(text: str) -> bool:
     """Check whether a text is a number, as values of messages are read."""
-    return parse_number(text, Doubts()) is not None
+    return parse_decimal(text, Doubts()) is not None
 
 
 def is_of_words(text: str) -> bool:
