@@ -48,7 +48,7 @@ moments = st.datetimes(timezones=st.just(UTC))
 items = st.lists(st.builds(Item, st.none() | words, st.none() | amounts), max_size=2).map(tuple)
 records = st.builds(
     Consignment,
-    consignment_id=words,
+    consignment_id=words.filter(str.strip),  # a blank one is rejected
     channel=st.sampled_from(["postal", "air_cargo"]),
     received_at=moments,
     sender_name=st.none() | words,
