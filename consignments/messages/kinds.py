@@ -3,7 +3,7 @@
 import importlib
 import re
 from collections.abc import Iterator, Sequence
-from functools import cache, partial
+from functools import cache
 from typing import Any, NamedTuple
 
 from consignments.errors import MessageFault
@@ -85,8 +85,9 @@ def _load_function(name: str) -> Any:
 def detect_kind(content: bytes, mappings: Sequence[MessageMapping] = ()) -> MessageKind:
     """Determine the kind of a message; the mappings of a run go before all others for the messages that they are for, the one that matches best."""
     head = content[: trees.HEAD_BYTES]
-    mapping = max(mappings, key=partial(measure_match, head), default=None)
-    if mapping is not None and measure_match(head, mapping):
+    shares = [measure_match(head, mapping) for mapping in mappings]
+    if any(shares):
+        mapping = mappings[shares.index(max(shares))]
         return MessageKind(f"mapped by {mapping.name}", max_bytes=MAX_STREAM_BYTES, mapping=mapping)
     text = trees.decode_head(head)
     start = text.lstrip(BLANK)

@@ -366,13 +366,16 @@ def read_fhl(content: bytes, context: MessageContext) -> Iterator[Parsed]:
     _refuse_damaged(content)
     message = parse_imp(content, context)
     issued_at = message.find_issue_time(context.received_at)
+    segments: list[Segment] = []
+    found = 0
     codes_behind = [*(each.code for each in message.segments[1:]), "MBI"]
-    pairs = zip(message.segments, codes_behind, strict=False)
-    cut = [each for each, code in pairs if code in ("HBS", "MBI") and _is_cut(each)]
-    yield from (build_count_fault(1, 0, each.lines) for each in cut)
-    segments = [each for each in message.segments if each not in cut]
+    for segment, behind in zip(message.segments, codes_behind, strict=False):
+        if behind in ("HBS", "MBI") and _is_number_alone(segment):
+            found += 1
+            yield build_count_fault(1, 0, segment.lines)
+        else:
+            segments.append(segment)
     masters = [place for place, segment in enumerate(segments) if segment.code == "MBI"]
-    found = len(cut)
     for start, end in pairwise([0, *masters[1:], len(segments)]):
         houses = _read_list(segments[start:end], message.head, issued_at, context.notes)
         found += len(houses)
@@ -381,9 +384,9 @@ def read_fhl(content: bytes, context: MessageContext) -> Iterator[Parsed]:
         raise MessageFault("no house waybill", where="FHL", got="no HBS segment", expected="one or more")
 
 
-def _is_cut(segment: Segment) -> bool:
-    """Check whether the line of a house has no more than a number, which may be cut too."""
-    return segment.code == "HBS" and "/" not in "/".join(segment.lines)
+def _is_number_alone(segment: Segment) -> bool:
+    """Check whether a segment of a house has no more than a number, which may be cut too."""
+    return segment.code == "HBS" and len(segment.lines) == 1 and "/" not in segment.lines[0]
 
 
 def _refuse_damaged(content: bytes) -> None:

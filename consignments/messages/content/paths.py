@@ -6,7 +6,7 @@ level up, `//` any level down. Parts are parted by slashes, or by dots if there 
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ OUTSIDE_FILTERS = r"(?![^\[\]]*\])"  # stands behind a separator that is not ins
 HERE = (".", "[*]", "[]")
 """Parts that stay where they are: each element of a list is a value of its own already."""
 MAX_PATH_LENGTH = 400
+NumberReader = Callable[[str | None, Doubts, str], float | None]
 NUMBERS = frozenset(
     field.name for record in (Consignment, Item) for field in get_fields(record) if field.kind == "number"
 )
@@ -185,10 +186,12 @@ def list_texts(values: Sequence[Any]) -> list[str]:
     return [text for value in own if (text := clean_text(value))]
 
 
-def convert_text(column: str, text: str | None, doubts: Doubts, of: str = "") -> Any:
+def convert_text(
+    column: str, text: str | None, doubts: Doubts, of: str = "", read_number: NumberReader = parse_number
+) -> Any:
     """Convert a text to the value of a column: a number, the code of a country, or the text as it is."""
     if column in NUMBERS:
-        return parse_number(text, doubts, of + column)
+        return read_number(text, doubts, of + column)
     return read_country(text, of + column, doubts) if column.endswith("country") else text
 
 

@@ -213,9 +213,8 @@ def _flatten(value: Any) -> list[Any]:
         return [each for part in value for each in _flatten(part)]
     if not isinstance(value, dict) or not all(name.isdecimal() or parse_s10(name) for name in value):
         return [value]
-    plain = {name for name in value if not name.isdecimal()}
     parts = [
-        (name, {TEXT: [part]} if name in plain and not isinstance(part, dict) else part)
+        (name, part if name.isdecimal() or isinstance(part, dict) else {TEXT: [part]})
         for name, parts in value.items()
         for part in parts
     ]

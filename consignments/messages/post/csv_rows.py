@@ -14,6 +14,7 @@ from consignments.messages.xml_parsing import UTF_16_MARKS
 MAX_ROW_CHARACTERS = 50_000
 """Characters of a row over several lines; a longer one has an open quotation mark."""
 MIN_NAMES = 3
+"""Fewer names of facts may be values: a row that looks like a head has at least so many."""
 MAX_FAULTS = 1_000
 """Rows at fault of one table, each of which may be followed to the bound of a row."""
 
@@ -28,6 +29,7 @@ def read_rows(content: bytes, read: Set[str]) -> Iterator[Node | MessageFault]:
     delimiter = max(",;\t|", key=head.count)
     lines, ahead = TextIOWrapper(BytesIO(content), encoding, "replace", newline=""), deque[str]()
     names: list[str] | None = None
+    in_order: list[str] = []
     last_line = max(map(content.count, (b"\n", b"\r"))) + 1
     number, last_of_fault, faults = 1, 0, 0
     while True:
@@ -37,9 +39,9 @@ def read_rows(content: bytes, read: Set[str]) -> Iterator[Node | MessageFault]:
             if row is None:
                 return
             values = [value.strip().lower() for value in row]
-            is_head = names is None or sorted(values) == sorted(names)  # a table may have been appended
+            is_head = names is None or sorted(values) == in_order  # a table may have been appended
             if is_head and any(values):
-                names = values
+                names, in_order = values, sorted(values)
                 refused = {name for name, times in Counter(filter(None, names)).items() if times > 1}
                 if refused := refused & read if read and "*" not in read else refused:
                     got, todo = ", ".join(sorted(refused)), "rename or drop one of them"

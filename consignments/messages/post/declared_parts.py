@@ -323,11 +323,11 @@ def find_s10_texts(node: Node) -> set[str]:
 
 def _refuse_divided(parts: Sequence[DeclaredPart]) -> None:
     """Refuse parts of one identifier of which one has the goods and another the parties: each would stand for the whole."""
-    marks: dict[frozenset[str], int] = {}
+    first: dict[frozenset[str], DeclaredPart] = {}
     for part in parts:
-        before, own = marks.setdefault(part.identifiers, part.marks), part.marks
-        divided = {bool(each & (GOODS | ITEMS)) * 2 + bool(each & PARTIES) for each in (before, own)}
-        if part.identifiers and divided == {1, 2}:
+        both = (first.setdefault(part.identifiers, part), part)
+        kinds = {(bool(each.marks & (GOODS | ITEMS)), bool(each.marks & PARTIES)) for each in both}
+        if part.identifiers and kinds == {(True, False), (False, True)}:
             raise MessageFault(
                 "goods and parties of one identifier stand in different parts",
                 got=", ".join(sorted(part.identifiers)),

@@ -240,9 +240,10 @@ def _join_rows(rows: Sequence[Node], draft: Draft) -> list[Node]:
             groups.append([row])
     pairs = ((name, row[name], group[0].get(name)) for group in groups for row in group for name in row)
     differing = {name for name, values, first in pairs if values not in ([""], first)}
-    parties = set().union(*(names_of.get(f"{side}_name", ()) for side in SIDES))
-    goods = set().union(*(names_of.get(column, ()) for column in FACTS_OF_ROWS))
-    amounts = set().union(*(names_of.get(column, ()) for column in AMOUNTS_OF_ROWS))
+    parties, goods, amounts = (
+        set().union(*(names_of.get(column, ()) for column in columns))
+        for columns in ((f"{side}_name" for side in SIDES), FACTS_OF_ROWS, AMOUNTS_OF_ROWS)
+    )
     if not identifiers or not differing & (goods | amounts) or differing & parties:
         return []
     goods |= differing

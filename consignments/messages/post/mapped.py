@@ -13,7 +13,6 @@ from consignments.messages.air.waybills import identify_by_content
 from consignments.messages.configuration import load_codes
 from consignments.messages.content import trees
 from consignments.messages.content.paths import (
-    NUMBERS,
     PathTrace,
     compile_path,
     convert_text,
@@ -181,9 +180,7 @@ class Record:
             return moment.date() if moment and kind == "date" else moment
         if text and not of:
             text = self._decode(column, text)
-        if column in NUMBERS:
-            return parse_decimal(text, self.doubts, of + column)
-        return convert_text(column, text, self.doubts, of)
+        return convert_text(column, text, self.doubts, of, parse_decimal)
 
     def _read_text(self, column: str, table: Mapping[str, Source], levels: Levels) -> str | None:
         source = table.get(column)
