@@ -26,6 +26,7 @@ def create_key_file(path: Path, data: bytes) -> None:
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
         flush_file(file)
+    flush_folder(path.absolute().parent)
 
 
 def replace_file(path: Path, data: bytes, mode: int = PRIVATE_FILE_MODE) -> None:

@@ -84,7 +84,7 @@ def _load_function(name: str) -> Any:
 
 def detect_kind(content: bytes, mappings: Sequence[MessageMapping] = ()) -> MessageKind:
     """Determine the kind of a message; the mappings of a run go before all others for the messages that they are for, the one that matches best."""
-    head = content[: trees.HEAD_BYTES]
+    head = trees.take_head(content)
     shares = [measure_match(head, mapping) for mapping in mappings]
     if any(shares):
         mapping = mappings[shares.index(max(shares))]

@@ -13,6 +13,7 @@ from anyascii import anyascii
 from numpy.typing import NDArray
 
 from features.goods import kernels
+from features.normalization.letters import is_invisible
 
 # Letters that are read by their look, not by their sound. The first line of each pair looks like the second.
 _LOOKALIKE_PAIRS = (
@@ -78,7 +79,7 @@ def build_fold_table() -> NDArray[np.uint32]:
             table[code] = kernels.SEVERAL | count | place
             several += entries
         else:
-            table[code] = (kernels.DROPPED << kernels.KIND_AT) | kernels.LOOKALIKE * is_invisible(chr(code))
+            table[code] = (kernels.DROPPED << kernels.KIND_AT) | kernels.LOOKALIKE * is_unseen(chr(code))
     return np.concatenate([table, np.array(several, dtype=np.uint32)])
 
 
@@ -86,7 +87,7 @@ def fold_character(char: str) -> list[tuple[str, bool]]:
     """Fold one character. Return its characters, each with True if it is a letter or digit read from a confusable."""
     if is_unfolded(char):
         return [(char, False)]
-    if is_invisible(char) or category(char) in ("Mn", "Me", "Cs"):
+    if is_unseen(char) or category(char) in ("Mn", "Me", "Cs"):
         return []
     composed = char if char in LOOKALIKES else normalize("NFKC", char)
     alike = char in LOOKALIKES or ord(char) >= kernels.FIRST_NON_LATIN
@@ -94,9 +95,9 @@ def fold_character(char: str) -> list[tuple[str, bool]]:
     return [(letter, alike and letter.isascii() and letter.isalnum()) for letter in letters]
 
 
-def is_invisible(char: str) -> bool:
-    """Check if a character is invisible: formats, tags, planes without letters."""
-    return category(char) == "Cf" or ord(char) > kernels.LAST_IDEOGRAPH
+def is_unseen(char: str) -> bool:
+    """Check if a character is invisible, or of a plane without letters."""
+    return is_invisible(char) or ord(char) > kernels.LAST_IDEOGRAPH
 
 
 def is_unfolded(char: str) -> bool:

@@ -20,6 +20,7 @@ LETTERS = make_letter_table()
 OMITTED_SIGNS = b".'`-"
 NON_LETTERS = bytes(code for code in range(256) if not chr(code).isalnum() or code >= 128)
 NON_DIGITS = bytes(code for code in range(256) if not 48 <= code < 58)
+HANGUL_FILLERS = "\u115f\u1160\u3164\uffa0"
 
 
 def fold_to_ascii(text: str) -> str:
@@ -45,9 +46,14 @@ def keep_letters(text: str) -> str:
     return fold_to_ascii(text).encode().translate(None, NON_LETTERS).decode()
 
 
+def is_invisible(char: str) -> bool:
+    """Check if a character is a format (category Cf: without width, a soft hyphen, a tag) or a filler of Hangul."""
+    return category(char) == "Cf" or char in HANGUL_FILLERS
+
+
 def drop_invisible(text: str) -> str:
-    """Remove the format characters (category Cf) of a text: zero-width characters, soft hyphens, byte order marks."""
-    return text if text.isascii() else "".join(char for char in text if category(char) != "Cf")
+    """Remove the invisible characters of a text."""
+    return text if text.isascii() else "".join(char for char in text if not is_invisible(char))
 
 
 def clean_country(country: str | None) -> str:

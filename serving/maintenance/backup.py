@@ -21,6 +21,7 @@ import msgspec
 
 from consignments.errors import BadInput, BadSetting, FileFault, explain_failure
 from consignments.files.folders import PART_SUFFIX, WRITE_TODO, draft_folder
+from consignments.files.part_manifest import read_manifest
 from consignments.files.whole_files import flush_file, flush_folder
 from consignments.timestamps import to_us
 from features.history.data_keys import read_data_keys
@@ -37,7 +38,6 @@ from serving.state.forgetting import LIST_NAME, ForgottenList, forget_again
 FORMAT = 1
 MANIFEST_FILE, LOG_FILE, MODELS, KEYS = "manifest.json", "events.db", "models", "keys"
 DATA_KEY_FILE, APPROVERS_FILE = "data.key", "approvers.toml"
-MAX_MANIFEST_BYTES = 10_000_000
 COPY_BYTES = 1 << 20
 
 
@@ -257,23 +257,15 @@ def _copy_verified(source: Path, target: Path, expected: BackupFile) -> None:
 
 
 def _read_manifest(source: Path) -> BackupManifest:
-    path = source / MANIFEST_FILE
-    with (
-        explain_failure("there is no backup", path, "name a folder of npsrisk backup"),
-        path.open("rb") as file,
-    ):
-        content = file.read(MAX_MANIFEST_BYTES)
-    try:
-        manifest = msgspec.json.decode(content, type=BackupManifest)
-    except msgspec.MsgspecError as error:
-        raise FileFault("the manifest cannot be read", where=str(path), got=str(error)) from error
+    path, todo = source / MANIFEST_FILE, "name a folder of npsrisk backup"
+    manifest = read_manifest(path, BackupManifest, "the manifest of a backup", todo, FORMAT)
     unsafe = [name for name in manifest.files if not _is_safe(name)]
-    if manifest.format != FORMAT or unsafe or LOG_FILE not in manifest.files:
+    if unsafe or LOG_FILE not in manifest.files:
         raise FileFault(
             "the manifest is not one of npsrisk backup",
             where=str(path),
-            got=f"format {manifest.format}" + (f", file {unsafe[0]!r}" if unsafe else ""),
-            expected=f"format {FORMAT} with {LOG_FILE} and paths inside the backup",
+            got=f"file {unsafe[0]!r}" if unsafe else f"no {LOG_FILE}",
+            expected=f"{LOG_FILE} and paths inside the backup",
         )
     return manifest
 

@@ -15,7 +15,7 @@ from consignments.doubts import Doubt
 from consignments.errors import ServiceFault
 from consignments.identifiers import normalize_identifier
 from consignments.records import Consignment
-from consignments.timestamps import US_PER_DAY, to_us_if_known
+from consignments.timestamps import NO_TIME, US_PER_DAY, to_us_if_known
 from consignments.versions import is_late
 from features.normalization.normal_forms import DeclaredTexts, get_declared_texts
 from models.reasons.ranking import Reason
@@ -79,6 +79,13 @@ class PendingConsignment(msgspec.Struct, frozen=True, gc=False):
 
 
 Judgement = tuple[DecisionEvent, list[Reason]]  # a decision that is not in the log yet, with its reasons
+
+
+def _find_cancelled_us(known: ConsignmentState) -> int:
+    """Find when the cancelled version of a consignment was issued; the moment of its cancellation if it did not say."""
+    if known.issued_us == NO_TIME and known.cancellation is not None:
+        return known.cancellation.at_us or NO_TIME
+    return known.issued_us
 
 
 class Scorer:
@@ -171,7 +178,7 @@ class Scorer:
         known = self.state.get_consignment(packed.name)
         cancelled, issued_us = known.cancellation is not None, to_us_if_known(c.issued_at)
         # A cancelled consignment counts again by a version that was issued later than the cancelled one.
-        renewed = cancelled and is_late(known.issued_us, issued_us)
+        renewed = cancelled and is_late(_find_cancelled_us(known), issued_us)
         recorded = (known.version, known.late) if known.is_late(issued_us) else (known.version,)
         equal = (each for each in recorded if each is not None and each.content == packed.content)
         decision = None if renewed else next(equal, None)

@@ -32,7 +32,9 @@ MAX_JSON_CONTAINERS = 400_000
 """Objects and lists of one JSON message; those of 1,000 items for each of 400 declarations fit."""
 MAX_JSON_DIGITS = 300
 HEAD_BYTES = 65_536
-"""How much of a message says what it is, envelopes included."""
+"""How much of a message says what it is, envelopes included and long texts not."""
+LONG_TEXT = re.compile(rb"(?<![\w+/=\\\r\n])([\w+/=\\\r\n]{100})[\w+/=\\\r\n]{1900,}")
+"""A label or document in base64, which stands before the goods in many interfaces, and its beginning."""
 TEXT, KEY = "#text", "@key"
 ROOT = re.compile(r"<(?![?!])(?:[^\s<>/:]+:)?([^\s<>/:]+)")
 MARKUP = re.compile(r"<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(?:\[.*?\]\s*)?>|<(?!\?|!--|!DOCTYPE)", re.DOTALL)
@@ -41,9 +43,16 @@ NOT_BLANK = re.compile(rb"[^ \t\r\n\0]")
 NAME = rb"<(?:[\w.\-]+:)?(%s)(?=[\s/>])"
 
 
-def decode_head(head: bytes) -> str:
+def take_head(content: bytes) -> bytes:
+    """Return the beginning of a message that says what it is, without long texts in it."""
+    if len(content) > HEAD_BYTES and LONG_TEXT.search(content, 0, HEAD_BYTES):
+        content = LONG_TEXT.sub(rb"\1", content[:MAX_TREE_BYTES])
+    return content[:HEAD_BYTES]
+
+
+def decode_head(content: bytes) -> str:
     """Decode the beginning of a message for detection: without byte-order mark, NUL bytes and leading space."""
-    part = head[:HEAD_BYTES]
+    part = take_head(content)
     encoding = "utf-16" if part.startswith(xml_parsing.UTF_16_MARKS) else "utf-8"
     return part.decode(encoding, "replace").replace("\0", "").lstrip("\ufeff \t\r\n")
 
@@ -89,7 +98,8 @@ def _compile_name(name: str) -> re.Pattern[str]:
 def refuse_large(content: bytes, limit: int = MAX_TREE_BYTES) -> None:
     """Refuse a message that is too large, by default for one that is held in memory as a whole."""
     if len(content) > limit:
-        raise MessageFault("too large", got=f"{len(content):,} bytes", expected=f"at most {limit:,}")
+        got, expected = f"{len(content):,} bytes", f"at most {limit:,}"
+        raise MessageFault("too large", got=got, expected=expected, todo="send several messages")
 
 
 def prepare_xml(content: bytes, notes: list[str]) -> bytes:

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from textwrap import wrap
 from typing import Any
 
 import pytest
@@ -129,6 +130,24 @@ def test_a_body_has_a_limit_of_messages_with_the_members_of_its_arrays(arrays: i
 def test_members_of_an_array_stay_as_they_were_written() -> None:
     text = b'[{"a": 0.10, "b": "\\u00e9"}, 1e999 , [ ]]'
     assert split_array(text) == [b'{"a": 0.10, "b": "\\u00e9"}', b"1e999", b"[ ]"]
+
+
+LABEL = "JVBERi0xLjQK" * 20_000
+
+
+@pytest.mark.parametrize("mapping", ["", '[record]\nconsignment_id = "number"\ndescription = "goods"\n'])
+@pytest.mark.parametrize("form", ["json", "lines", "xml"])
+def test_a_label_before_the_declaration_hides_no_name(form: str, mapping: str) -> None:
+    fields = {"number": "RB1", "goods": "tea"} if mapping else PIECE
+    label = "\r\n".join(wrap(LABEL, 76)) if form == "lines" else LABEL
+    content = json.dumps({"label": label, **fields}) if form != "xml" else ""
+    if form == "xml":
+        goods = "".join(f"<{name}>tea</{name}>" for name in GOODS)
+        rest = "".join(f"<{name}>RB1</{name}>" for name in fields if name != "contents")
+        content = f"<a><label>{label}</label>{rest}<contents>{goods}</contents></a>"
+    mappings = [parse_mapping(mapping, "m")] if mapping else []
+    found = read_entries(content.encode(), CAME, mappings)
+    assert [each.record.consignment_id for each in found.entries if isinstance(each, Version)] == ["RB1"]
 
 
 def test_an_identifier_that_a_body_repeats_is_noted() -> None:

@@ -111,6 +111,9 @@ def test_answers_come_in_lists_or_in_messages_and_before_their_consignment(clien
     told = client.send("/v1/events", {"events": sent})
     assert [receipt["known"] for receipt in told["events"]] == [False]
     assert [error["pointer"] for error in told["errors"]] == ["#/events/1/state", "#/events/2/issued_at"]
+    many = [HELD | {"consignment_id": f"RB{number}"} for number in range(2, 132)]
+    assert len(client.send("/v1/events", {"events": many})["events"]) == 130
+    assert len(client.read("/v1/events?limit=1000")["events"]) == 131
     body = b"PSN\n180-48103826-H1\nCSN/7H-01/01MAR0930/MISSING_SHP_NAME\n"
     told = client.send("/v1/scores", body, headers={"content-type": "text/plain"})
     (event,) = told["messages"]["events"]

@@ -71,6 +71,11 @@ def test_a_bound_key_reaches_its_own_consignments_and_not_those_of_others(client
     decisions = get(client, "incheon", "/v1/decisions").json()["decisions"]
     assert [each["consignment_id"] for each in decisions] == ["RB1", "RB1"]
     assert len(get(client, "all", "/v1/consignments/RB2").json()["decisions"]) == 1
+    for name in ("RB1", "RB2", "RB-unknown"):
+        post(client, "all", "/v1/events", {"consignment_id": name, "state": "do_not_load"})
+    assert [each["consignment_id"] for each in get(client, "incheon", "/v1/events").json()["events"]] == [
+        "RB1"
+    ]
     post(client, "all", "/v1/scores", make_consignment("RB4", office=None))
     found = post(client, "all", "/v1/selections", wanted | {"office": None}).json()
     assert [(each["consignment_id"], each["office"]) for each in found["selections"]] == [("RB4", None)]

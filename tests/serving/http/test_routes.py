@@ -79,6 +79,8 @@ def test_a_cancelled_consignment_no_longer_counts_until_it_is_announced_again(cl
     client.score("RB1", description="socks")
     assert client.compute_features("RB3")[ARRIVED] == 2
     assert client.send("/v1/cancellations", cancel)["repeated"] is False
+    early, late = (client.score("RB1", description="socks", issued_at=day(each)) for each in (0.5, 1.5))
+    assert [(each["repeated"], each["cancelled"]) for each in (early, late)] == [(True, True), (False, False)]
 
 
 def test_a_doubtful_outcome_is_recorded_with_a_warning_and_nothing_personal_told(client: Client) -> None:

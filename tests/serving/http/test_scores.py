@@ -10,7 +10,7 @@ from msgspec import structs
 from support.databases import execute, stored_bytes
 from support.examples import day, make_consignment
 from support.messages import HOUSE, MASTER
-from support.serving_examples import Client, scored
+from support.serving_examples import Client, publish, scored
 from support.site import Site
 
 from consignments.records import Consignment, Item, get_fields
@@ -149,13 +149,23 @@ def test_an_arrival_without_a_score_still_counts(client: Client, monkeypatch: py
     assert client.score("RB1")["decision_id"].endswith("-5")
 
 
-def test_a_column_that_the_model_declares_is_taken_and_told(tmp_path: Path, column_bundle: Path) -> None:
+def test_a_column_that_the_model_declares_is_taken_and_told(
+    tmp_path: Path, bundle: Path, column_bundle: Path
+) -> None:
     body = {"consignment_id": "RB1", "channel": "postal"}
     with Site(tmp_path, column_bundle).serve() as client:
         told = client.send("/v1/scores?features=true", body | {"tax_rate": 8})
         assert told["features"]["column.tax_rate"] == 8
         assert client.post("/v1/scores", body | {"tax_type": "A"}).status_code == 422
         schemas = client.read("/openapi.json")["components"]["schemas"]
+        publish(tmp_path, bundle, "2")
+        client.look()
+        told = client.send("/v1/scores?features=true", body)
+        publish(tmp_path, column_bundle, "3")
+        client.look()
+        again = client.send("/v1/scores?features=true", body)
+    assert told["features"]
+    assert (again["repeated"], again["features"]) == (True, None)  # those of another model
     assert "tax_rate" in schemas["DeclaredConsignment"]["properties"]
 
 
