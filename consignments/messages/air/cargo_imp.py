@@ -293,7 +293,7 @@ def read_fwb(content: bytes, context: MessageContext) -> Iterator[Parsed]:
         if part.startswith("CT") and part[2:]
     ]
     known = [charge for charge in charges if charge is not None]
-    fields["postage"] = sum(known) if known else None
+    fields["postage"] = round(sum(known), 6) if known else None
     is_direct = DIRECT_GOODS in met or not waybills.looks_consolidated(fields.get("description"))
     waybill.level = "master" if CONSOLIDATED_GOODS in met or not is_direct else "direct"
     routes = [part.strip() for part in list_parts(segments, "RTG") if len(part.strip()) >= 3]

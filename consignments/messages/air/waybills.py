@@ -18,14 +18,14 @@ import msgspec
 
 from consignments.identifiers import parse_awb
 from consignments.messages.configuration import load_codes, load_table
-from consignments.messages.content.values import SHORT_DATES, Doubts, Fields, parse_short_date, sum_all
+from consignments.messages.content.values import HIDDEN, Doubts, Fields, parse_short_date, sum_all
 from consignments.messages.parsed import EXTRA_COLUMNS, MASTER_FIELDS, Declaration, MasterDetails
 from consignments.messages.quality import UNIDENTIFIED
 from consignments.records import TEXT_LIMITS, Consignment
 
 MAX_IDENTIFIER = TEXT_LIMITS[Consignment]["consignment_id"]
-INVISIBLE = re.compile("[\x00-\x1f\x7f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]")
-"""Control characters, zero-width characters and marks of writing direction: identifiers that differ in them alone look equal."""
+NOT_OF_IDENTIFIERS = re.compile("[\x00-\x1f\x7f\u200c\u200d]")
+"""Control characters and joiners: identifiers that differ in them or in hidden characters alone look equal."""
 DIGEST_CHARACTERS = 16
 
 
@@ -43,7 +43,7 @@ def read_waybill_number(text: str | None, doubts: Doubts) -> str | None:
 
 def clean_identifier(text: str, doubts: Doubts) -> str:
     """Remove invisible characters, and shorten an identifier that is too long to a unique one."""
-    clean = INVISIBLE.sub("", text).strip()
+    clean = NOT_OF_IDENTIFIERS.sub("", HIDDEN.sub("", text)).strip()
     if clean != text:
         doubts.add("identifier_malformed")
     if len(clean) > MAX_IDENTIFIER:
@@ -193,7 +193,7 @@ def decode_notes(notes: Sequence[CustomsNote], doubts: Doubts) -> Fields:
 def _read_account_date(text: str, doubts: Doubts) -> date | None:
     """Read the day an account was opened, in either of its two forms: 01202023 and 20JAN23."""
     is_of_digits = re.fullmatch(r"\d{8}", text.strip(), re.ASCII)
-    found = parse_short_date(text, ("%m%d%Y",) if is_of_digits else SHORT_DATES)
+    found = parse_short_date(text, ("%m%d%Y",)) if is_of_digits else parse_short_date(text)
     if found is None:
         doubts.note("number_malformed", "account_opened_on")
     return found

@@ -103,22 +103,22 @@ def get_unit_factor(unit: str | None) -> float | None:
     return KILOGRAMS.get(code) or DOUBTFUL_KILOGRAMS.get(code)
 
 
-SHORT_DATES = ("%d%b%y", "%d%b%Y")
-"""Dates such as 20JAN23 and 20JAN2023."""
 MIN_YEAR, MAX_YEAR = 1900, 2200
 """A moment outside is a fault of its sender, and would not pass the conversions of zones."""
 DAY = timedelta(days=1)
 DOTNET_DATE = re.compile(r"/Date\((-?\d{1,15})(?:[+-]\d{4})?\)/")
+DAY_FIRST = re.compile(r"^(\d{2})[.-](\d{2})[.-](\d{4})\b")
+YEAR_FIRST = re.compile(r"^(\d{4})[/.](\d{2})[/.](\d{2})\b")
 COMPACT_TIME = re.compile(r"(\d{4})(\d{2})(\d{2})(?:T?(\d{2})(\d{2})(\d{2})?)?Z?", re.ASCII)
 
 
 def parse_time(value: Any) -> datetime | None:
-    """Read a moment as UTC: ISO 8601, 20260310, 202603101200, /Date(…)/, or milliseconds since 1970; one without a zone is UTC."""
-    text = clean_text(value) or ""
+    """Read a moment, without a zone in UTC: ISO 8601, 20260310, 202603101200, 2026/03/10, 10.03.2026, /Date(…)/, (milli)seconds since 1970."""
+    text = YEAR_FIRST.sub(r"\1-\2-\3", DAY_FIRST.sub(r"\3-\2-\1", clean_text(value) or ""))
     dotnet, compact = DOTNET_DATE.fullmatch(text), COMPACT_TIME.fullmatch(text)
     try:
-        if dotnet or (text.isdigit() and text.isascii() and len(text) == 13):
-            moment = EPOCH + timedelta(milliseconds=int(dotnet[1] if dotnet else text))
+        if dotnet or (text.isdigit() and text.isascii() and len(text) in (10, 13)):
+            moment = EPOCH + timedelta(milliseconds=int(dotnet[1] if dotnet else text.ljust(13, "0")))
         elif compact:
             year, month, day, hour, minute, second = map(int, compact.groups("0"))
             moment = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
@@ -131,8 +131,8 @@ def parse_time(value: Any) -> datetime | None:
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def parse_short_date(text: str, forms: Iterable[str] = SHORT_DATES) -> date | None:
-    """Read a date in one of some forms; None if it is in none."""
+def parse_short_date(text: str, forms: Iterable[str] = ("%d%b%y", "%d%b%Y")) -> date | None:
+    """Read a date in one of some forms, such as 20JAN23 and 20JAN2023; None if it is in none."""
     for form in forms:
         with suppress(ValueError):
             return datetime.strptime(text.strip(), form).date()

@@ -18,7 +18,7 @@ from consignments.goods.hs_headings import has_heading
 from consignments.identifiers import parse_s10
 from consignments.messages.configuration import load_codes
 from consignments.messages.content.trees import TEXT, Node, decode_head
-from consignments.messages.content.values import clean_text, get_unit_factor, parse_time
+from consignments.messages.content.values import MAX_ITEM_KILOGRAMS, clean_text, get_unit_factor, parse_time
 from consignments.messages.parsed import MessageContext
 from consignments.messages.post import element_names as names
 from consignments.messages.post.declared_parts import list_below
@@ -38,6 +38,8 @@ WHOLE_PARTY = 3
 """So many facts of a party that is not named are a party of their own."""
 ENOUGH_GOODS, MANY_GOODS = 2, 3
 """A group of goods has at least so many kinds of facts about them; what is in it is a group of its own if it has many."""
+MIN_CENTS = 99
+"""Amounts that are whole and larger may be in cents."""
 MAX_SHOWN, MAX_PATH = 40, 300
 HS_CODE = re.compile(r"\d[\d. ]{3,13}")
 PLAIN_NAME = re.compile(r"@?\w(?:[\w.: \-()%&'?]{0,98}[\w()%?])?|" + re.escape(TEXT))
@@ -418,11 +420,20 @@ class _Drafter:
         within = [place for place in repeated if all(each[: len(place)] == place for each in holders)]
         if within and (consignees or self._items is None):
             return max(within, key=len)
+        around = [at for at in repeated if goods and goods[0][: len(at)] == at]
+        if parcels := [*filter(self._is_numbered, around)]:
+            return max(parcels, key=len)
         named = (each for each in self._elements if each.fact == "identifier" and not each.is_in_items)
         identifiers = [each.place[:-1] for each in (*self._s10, *named)]
         needed = [*(each.place[:-1] for each in parties), *(each[:-1] for each in goods), *identifiers[:1]]
         levels = takewhile(lambda parts: len(set(parts)) == 1, zip(*needed, strict=False))
         return tuple(parts[0] for parts in levels)
+
+    def _is_numbered(self, place: Place) -> bool:
+        """Check whether each of several groups has a number of its own, and not one in its goods."""
+        inside = (e for e in self._elements if e.place[: len(place)] == place and not e.is_in_items)
+        numbers = (e.values for e in inside if e.fact in ("identifier", "reference"))
+        return any(len({*values}) == len(values) > 1 for values in numbers)
 
     def _guess_columns(self) -> None:
         """Guess the elements of each column: the one that ranks first, and further parts of the same; an S10 is the consignment's."""
@@ -482,6 +493,12 @@ class _Drafter:
             return f"also {_spell(others[-1].place, self._each)}"
         if not values:
             return "no value in the samples"
+        base = self._items if first.is_in_items and self._items else self._each
+        above = (first.place[:end] for end in range(len(base) + 1, len(first.place)))
+        if any(self._samples.repeats[at] > 1 for at in above):
+            return "it stands several times, and the first is read"
+        if column.endswith("country") and any(map(str.isdecimal, values)):
+            return "is the number a code of ISO 3166?"
         if any(part in self._samples.guessed_sides for each in parts for part in each.place):
             return "which party is the sender?"
         if column in ("nature", "service", "payment"):
@@ -498,14 +515,19 @@ class _Drafter:
         named = {unit for guess in weights for each in guess.elements for unit in _read_units(each.place)}
         value = self._goods.get("value")
         lines: list[str] = []
-        if weights:
-            is_known = len(named) == 1 or named == {"lb", "oz"}
-            unit = f"weight = {_quote('+'.join(sorted(named)))}\n"
-            lines.append(unit if is_known else "# unsure: weight: kg, g, lb or oz?\n")
+        if weights and (len(named) == 1 or named == {"lb", "oz"}):
+            lines.append(f"weight = {_quote('+'.join(sorted(named)))}\n")
+        elif weights:
+            numbers = _list_numbers(*weights)
+            grams = 'weight = "g"  # unsure: too many to be kilograms\n'
+            is_in_grams = max(numbers, default=0) > MAX_ITEM_KILOGRAMS
+            lines.append(grams if is_in_grams else "# unsure: weight: kg, g, lb or oz?\n")
         if value and value.elements[0].fact == "unit_value":
             lines.append('value = "per unit"\n')
         elif value and "quantity" in self._goods:
             lines.append("# unsure: value: total or per unit?\n")
+        if min(_list_numbers(value, self._record.get("declared_value")), default=0) > MIN_CENTS:
+            lines.append("# unsure: amounts: in cents?\n")
         if "net_weight_kg" in self._goods:
             lines.append("# unsure: weight_basis: total or per unit?\n")
         return ["\n[units]\n", *lines] if lines else []
@@ -534,6 +556,12 @@ class _Drafter:
             source = f"{{ first = [{company}, [{', '.join(paths)}]] }}"
         doubt = f"  unsure: {guess.doubt}" if guess.doubt else ""
         return f"{guess.column} = {source}  # {_show(guess.value)}{doubt}\n"
+
+
+def _list_numbers(*guesses: Guess | None) -> list[int]:
+    """List the values of guesses; none if one of them is no whole number."""
+    values = [value for guess in guesses if guess for each in guess.elements for value in each.values]
+    return [*map(int, values)] if all(map(str.isdecimal, values)) else []
 
 
 def _spell(place: Place, base: Place = ()) -> str:

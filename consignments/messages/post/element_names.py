@@ -37,6 +37,7 @@ GOODS, NAME, NUMBER, WHOLE = (Meaning("weak", name) for name in ("goods", "names
 ALONE = {"net": "net_weight", "gross": "gross_weight", "total": "total_value"}
 """What an amount means if nothing else is said."""
 VALUES = ("value", "unit_value", "total_value")
+AMOUNTS = (*VALUES, "postage", "quantity", "weight", "net_weight", "gross_weight")
 PICKUP, QUALIFIER = Meaning("sides", "pickup"), Meaning("weak", "qualifiers")
 """A word such as type or flag: the value says of which kind something is."""
 
@@ -123,11 +124,13 @@ def read_place(place: tuple[str, ...]) -> PlaceMeaning:
     is_apart = above[-1:] == (GOODS,) or list_sides(place[-1])
     fact, holder = _find_fact(own), _find_fact(above)
     inherited = None if is_apart else holder
-    if inherited == "reference" and split_words(place[-1]) != ["value"]:
-        inherited = None  # an order has names and prices, too
+    is_price = fact in VALUES and holder not in (None, "ignored", "tax", *AMOUNTS)
+    if (inherited == "reference" or is_price) and split_words(place[-1]) != ["value"]:
+        inherited = None  # an order has names and prices, and a product or service a price
     is_of_parcel = not weak.isdisjoint(("identifiers", "numbers")) and above and is_parcel(place[-2])
     is_inherited = not is_of_parcel and inherited in load_words()["facts"]["inherited"]
-    certain = all(each.section != UNKNOWN or each.name.isdecimal() for each in own)
+    is_known = all(each.section != UNKNOWN or each.name.isdecimal() for each in own)
+    certain = is_known and not (is_price and holder == "service")
     charges = load_words()["facts"]["charges"]
     charged = [not set(split_words(part)).isdisjoint(charges) for part in place[-2:]]
     if fact == "date":
@@ -146,7 +149,7 @@ def read_place(place: tuple[str, ...]) -> PlaceMeaning:
         known = certain and all(each.section != UNKNOWN for each in above)
         return PlaceMeaning("description" if goods and not side else "name", side, known)
     is_own = len(own) > 1 and inherited in index_columns("party_columns")
-    if is_inherited and ((fact and not is_own) or weak - {"goods"}):
+    if is_inherited and ((fact and not is_own) or weak - {"goods", "wholes"}):
         is_code = inherited == "address" and split_words(place[-1]) == ["code"]
         return PlaceMeaning("postcode" if is_code else inherited, side, not is_code)
     if fact is None and own and {each.section for each in own} <= {"sides", "weak"}:

@@ -69,6 +69,9 @@ SEARCHED_BYTES = 1_000_000
 """Of a larger message so much is looked through for the element of its records."""
 ADDRESSES = ("sender_address", "consignee_address")
 """Columns that take all values of a path."""
+READ_ONCE = ("description", "pieces", "gross_weight_kg", "declared_value")
+"""Columns of which a further, different value of one path is named in a warning."""
+MONEY = ("value", "declared_value", "postage")
 SEPARATORS = {
     **dict.fromkeys(ADDRESSES, ", "),
     **dict.fromkeys(("consignment_id", "master_id", "account_id", "hs_code"), ""),
@@ -180,7 +183,9 @@ class Record:
             return moment.date() if moment and kind == "date" else moment
         if text and not of:
             text = self._decode(column, text)
-        return convert_text(column, text, self.doubts, of, parse_decimal)
+        value = convert_text(column, text, self.doubts, of, parse_decimal)
+        is_cents = value and column in MONEY and "amounts" in self.mapping.units
+        return round(value / 100, 9) if is_cents else value
 
     def _read_text(self, column: str, table: Mapping[str, Source], levels: Levels) -> str | None:
         source = table.get(column)
@@ -188,7 +193,7 @@ class Record:
         given = [[self._list_texts(path, levels) for path in paths] for paths in parts]
         for paths, found in zip(parts, given, strict=True):
             texts = [text for each in found for text in (each if column in ADDRESSES else each[:1])]
-            if column == "description" and any(len({*each}) > 1 for each in found):
+            if column in READ_ONCE and any(len({*each}) > 1 for each in found):
                 self.cut.append((*paths, "2"))
             if texts:
                 join = source.join if source else None

@@ -28,7 +28,7 @@ BASES_OF = ("weight_basis", "value")
 TABLES = {
     "record": ("column", (*COLUMNS, "each", "issued_at", "purpose", "weight_unit", "postage_currency")),
     "items": ("column", (*ITEM_COLUMNS, "each", "currency", "weight_unit")),
-    "units": ("unit", ("weight", "gross_weight", "net_weight", *BASES_OF)),
+    "units": ("unit", ("weight", "gross_weight", "net_weight", "amounts", *BASES_OF)),
     "codes": ("column", (*COLUMNS, "purpose")),
     "segments": ("setting", ("group", "until", "types")),
 }
@@ -216,6 +216,8 @@ def _read_paths(value: Any, where: str) -> tuple[str, ...]:
 def _check_unit(name: str, value: Any, where: str) -> str:
     if name in BASES_OF:
         is_known, expected = value in BASES, " or ".join(BASES)
+    elif name == "amounts":
+        is_known, expected = value == "cents", "cents, or no such line"
     else:
         is_known = value == POUNDS_AND_OUNCES or get_unit_factor(str(value)) is not None
         expected = "kg, g, lb, oz or lb+oz"
