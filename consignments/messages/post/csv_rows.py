@@ -1,9 +1,10 @@
 """Rows of CSV as nodes. A row at fault is rejected with its line, and the rows after it are read."""
 
 import csv
+import re
 from collections import Counter, deque
 from collections.abc import Iterator, Set
-from io import BytesIO, TextIOWrapper
+from io import BytesIO, StringIO, TextIOWrapper
 from itertools import chain, zip_longest
 
 from consignments.errors import MessageFault
@@ -11,6 +12,8 @@ from consignments.messages.content.trees import HEAD_BYTES, Node
 from consignments.messages.post.element_names import read_place
 from consignments.messages.xml_parsing import UTF_16_MARKS
 
+NOT_OF_PATHS = re.compile(r'[\s/|*"\[\]]+')
+"""Characters that no path can hold; in the name of a column they are a space."""
 MAX_ROW_CHARACTERS = 50_000
 """Characters of a row over several lines; a longer one has an open quotation mark."""
 MIN_NAMES = 3
@@ -19,14 +22,31 @@ MAX_FAULTS = 1_000
 """Rows at fault of one table, each of which may be followed to the bound of a row."""
 
 
+def read_names(text: str) -> list[str]:
+    """Read the names of the columns of a table from its beginning; those of the first line if a quotation mark stays open."""
+    delimiter = _find_delimiter(text)
+    try:
+        row = next(csv.reader(StringIO(text, newline=""), delimiter=delimiter, strict=True), [])
+    except csv.Error:
+        row = text.partition("\n")[0].split(delimiter)
+    return list(map(_clean_name, row))
+
+
+def _find_delimiter(text: str) -> str:
+    return max(",;\t|", key=text.partition("\n")[0].count)
+
+
+def _clean_name(value: str) -> str:
+    return NOT_OF_PATHS.sub(" ", value).strip(" -").lower()
+
+
 def read_rows(content: bytes, read: Set[str]) -> Iterator[Node | MessageFault]:
     """Yield each row by the names of its columns, or its fault; the further lines of a row at fault may be rows of their own.
 
     A name of a column that is `read` may stand once; any name, if all are read (`*`) or none is.
     """
     encoding = "utf-16" if content.startswith(UTF_16_MARKS) else "utf-8-sig"
-    head = content[:HEAD_BYTES].decode(encoding, "replace").lstrip("\r\n ").partition("\n")[0]
-    delimiter = max(",;\t|", key=head.count)
+    delimiter = _find_delimiter(content[:HEAD_BYTES].decode(encoding, "replace").lstrip("\r\n "))
     lines, ahead = TextIOWrapper(BytesIO(content), encoding, "replace", newline=""), deque[str]()
     names: list[str] | None = None
     in_order: list[str] = []
@@ -41,7 +61,7 @@ def read_rows(content: bytes, read: Set[str]) -> Iterator[Node | MessageFault]:
             values = [value.strip().lower() for value in row]
             is_head = names is None or sorted(values) == in_order  # a table may have been appended
             if is_head and any(values):
-                names, in_order = values, sorted(values)
+                names, in_order = list(map(_clean_name, row)), sorted(values)
                 refused = {name for name, times in Counter(filter(None, names)).items() if times > 1}
                 if refused := refused & read if read and "*" not in read else refused:
                     got, todo = ", ".join(sorted(refused)), "rename or drop one of them"

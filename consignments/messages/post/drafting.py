@@ -42,7 +42,7 @@ MIN_CENTS = 99
 """Amounts that are whole and larger may be in cents."""
 MAX_SHOWN, MAX_PATH = 40, 300
 HS_CODE = re.compile(r"\d[\d. ]{3,13}")
-PLAIN_NAME = re.compile(r"@?\w(?:[\w.: \-()%&'?]{0,98}[\w()%?])?|" + re.escape(TEXT))
+PLAIN_NAME = re.compile(r"@?\w(?:[\w.: \-()%&'?]{0,198}[\w()%?])?|" + re.escape(TEXT))
 """A name that a path can hold."""
 WRITTEN_NAME = re.compile(r"""(?:<(?:[\w.\-]+:)?|["\s])([\w.\-]+)(?=[\s/>"=])""")
 NUMBERS = (*names.VALUES, "quantity", "weight", "net_weight", "gross_weight", "postage")
@@ -518,10 +518,10 @@ class _Drafter:
         if weights and (len(named) == 1 or named == {"lb", "oz"}):
             lines.append(f"weight = {_quote('+'.join(sorted(named)))}\n")
         elif weights:
-            numbers = _list_numbers(*weights)
-            grams = 'weight = "g"  # unsure: too many to be kilograms\n'
-            is_in_grams = max(numbers, default=0) > MAX_ITEM_KILOGRAMS
-            lines.append(grams if is_in_grams else "# unsure: weight: kg, g, lb or oz?\n")
+            heavy = [each for each in weights if max(_list_numbers(each), default=0) > MAX_ITEM_KILOGRAMS]
+            kinds = ["weight"] if heavy == weights else [each.column.removesuffix("_kg") for each in heavy]
+            lines += (f'{kind} = "g"  # unsure: too many to be kilograms\n' for kind in kinds)
+            lines += ["# unsure: weight: kg, g, lb or oz?\n"] * (heavy != weights)
         if value and value.elements[0].fact == "unit_value":
             lines.append('value = "per unit"\n')
         elif value and "quantity" in self._goods:

@@ -38,7 +38,7 @@ ALONE = {"net": "net_weight", "gross": "gross_weight", "total": "total_value"}
 """What an amount means if nothing else is said."""
 VALUES = ("value", "unit_value", "total_value")
 AMOUNTS = (*VALUES, "postage", "quantity", "weight", "net_weight", "gross_weight")
-PICKUP, QUALIFIER = Meaning("sides", "pickup"), Meaning("weak", "qualifiers")
+PICKUP, QUALIFIER, CODE = Meaning("sides", "pickup"), Meaning("weak", "qualifiers"), Meaning("weak", "codes")
 """A word such as type or flag: the value says of which kind something is."""
 
 
@@ -209,7 +209,7 @@ def _find_fact(meanings: Sequence[Meaning]) -> str | None:
     facts = [each.name for each in meanings if each.section in ("party", "goods", "record")]
     amounts = {each.name for each in meanings if each.section == "amounts"}
     sections = {each.section for each in meanings}
-    if not facts and "units_in_names" in sections:
+    if not facts and "units_in_names" in sections and CODE not in meanings:
         facts = ["weight"]
     if not facts:
         return "ignored" if QUALIFIER in meanings and sections == {"weak"} else None

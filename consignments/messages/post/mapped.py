@@ -37,7 +37,7 @@ from consignments.messages.content.values import (
 )
 from consignments.messages.parsed import Declaration, MessageContext, Parsed, Purpose, build_count_fault
 from consignments.messages.post import unread
-from consignments.messages.post.csv_rows import read_rows
+from consignments.messages.post.csv_rows import read_names, read_rows
 from consignments.messages.post.declared_parts import (
     DeclaredPart,
     find_s10_texts,
@@ -78,9 +78,7 @@ SEPARATORS = {
     "route": ">",
 }
 """Separators of joined texts, if it is not a space."""
-MAX_HEADER_CHARACTERS = 2_000
 NUMBERED = re.compile(r"(?!0)\d")
-SEPARATOR = re.compile(r"[,;\t|]")
 MIN_SHARE_OF_NAMES = 0.5
 """A mapping without `detect` is for messages that have at least this share of the names its paths end in."""
 GOODS_COLUMNS = ("description", "hs_code", "quantity", "value", "net_weight_kg", "origin_country", "currency")
@@ -504,11 +502,11 @@ def measure_match(head: bytes, mapping: MessageMapping) -> float:
         return 0.0
     has_name: Callable[[str], bool] = partial(trees.has_name, text)
     if is_csv := "csv" in (mapping.format, written):
-        first_line = text[:MAX_HEADER_CHARACTERS].partition("\n")[0].lower()
-        has_name = first_line.__contains__
+        columns = read_names(text)
+        has_name = "\n".join(columns).__contains__
     if mapping.detect:
         return 2.0 * any(all(map(has_name, names.split())) for names in mapping.detect)
     if is_csv:
-        has_name = {name.strip(' "\r') for name in SEPARATOR.split(first_line)}.__contains__
-    share = sum(map(has_name, mapping.ends)) / max(len(mapping.ends), 1)
+        has_name = set(columns).__contains__
+    share = sum(any(map(has_name, names)) for names in mapping.ends) / max(len(mapping.ends), 1)
     return share if share >= MIN_SHARE_OF_NAMES else 0.0

@@ -91,10 +91,14 @@ class MessageMapping:
         return {step.name for step in steps} | {name for step in steps for name, _ in step.conditions}
 
     @cached_property
-    def ends(self) -> set[str]:
-        """The names that the paths of columns end in."""
-        ends = (step.name for path in self.paths for step in path[0].steps[-1:])
-        return {name.removeprefix("@") for name in ends if name != "*"}
+    def ends(self) -> set[frozenset[str]]:
+        """The names that the paths of columns end in; a path with dots may be one name."""
+        ends = ([step.name for each in path for step in each.steps[-1:]] for path in self.paths)
+        return {
+            frozenset(name.removeprefix("@") for name in names)
+            for names in ends
+            if names and "*" not in names
+        }
 
 
 def load_mapping(path: Path | str) -> MessageMapping:
