@@ -1,9 +1,12 @@
-"""Rows of CSV as nodes. A row at fault is rejected with its line, and the rows after it are read."""
+"""Rows of CSV as nodes. A row at fault is rejected with its line, and the rows after it are read.
+
+Numbered columns such as `item 1 name`, `item 1 price`, `item 2 name` are a list `item` of nodes with `name` and `price`.
+"""
 
 import csv
 import re
-from collections import Counter, deque
-from collections.abc import Iterator, Set
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterator, Sequence, Set
 from io import BytesIO, StringIO, TextIOWrapper
 from itertools import chain, zip_longest
 
@@ -14,6 +17,8 @@ from consignments.messages.xml_parsing import UTF_16_MARKS
 
 NOT_OF_PATHS = re.compile(r'[\s/|*"\[\]]+')
 """Characters that no path can hold; in the name of a column they are a space."""
+NUMBERED, MARKS = re.compile(r"(.*?\D)([1-9]\d?)(\D.*)"), " .:_-"
+"""The name of a column that a number parts, and what stands around the number."""
 MAX_ROW_CHARACTERS = 50_000
 """Characters of a row over several lines; a longer one has an open quotation mark."""
 MIN_NAMES = 3
@@ -22,14 +27,16 @@ MAX_FAULTS = 1_000
 """Rows at fault of one table, each of which may be followed to the bound of a row."""
 
 
-def read_names(text: str) -> list[str]:
-    """Read the names of the columns of a table from its beginning; those of the first line if a quotation mark stays open."""
+def read_names(text: str, read: Set[str]) -> set[str]:
+    """Read the names of the columns of a table, and of those in lists, from its beginning; of its first line if a quotation mark stays open."""
     delimiter = _find_delimiter(text)
     try:
         row = next(csv.reader(StringIO(text, newline=""), delimiter=delimiter, strict=True), [])
     except csv.Error:
         row = text.partition("\n")[0].split(delimiter)
-    return list(map(_clean_name, row))
+    names = list(map(_clean_name, row))
+    lists = _find_lists(names, read)
+    return {*names, *lists, *(own for numbers in lists.values() for columns in numbers for own in columns)}
 
 
 def _find_delimiter(text: str) -> str:
@@ -38,6 +45,29 @@ def _find_delimiter(text: str) -> str:
 
 def _clean_name(value: str) -> str:
     return NOT_OF_PATHS.sub(" ", value).strip(" -").lower()
+
+
+def _find_lists(names: Sequence[str], read: Set[str]) -> dict[str, list[dict[str, str]]]:
+    """Find the lists of numbered columns that have names in common: of each number the columns by their own names."""
+    found: dict[str, dict[str, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
+    own: dict[tuple[str, str], str] = {}
+    for name in names:
+        if name not in read and (parts := NUMBERED.fullmatch(name)):
+            begin, number, end = (part.strip(MARKS) for part in parts.groups())
+            found[begin][number][own.setdefault((begin, re.sub(r"\W", "", end)), end)] = name
+    return {
+        begin: [*numbers.values()]
+        for begin, numbers in found.items()
+        if begin not in names and len(numbers) > 1 < len(set.intersection(*map(set, numbers.values())))
+    }
+
+
+def _build_node(row: Sequence[str], names: Sequence[str], lists: dict[str, list[dict[str, str]]]) -> Node:
+    node: Node = {name: [value] for name, value in zip_longest(names, row[: len(names)])}
+    for begin, numbers in lists.items():
+        parts = [{own: node.pop(name) for own, name in columns.items()} for columns in numbers]
+        node[begin] = [part for part in parts if any(value for (value,) in part.values())]
+    return node
 
 
 def read_rows(content: bytes, read: Set[str]) -> Iterator[Node | MessageFault]:
@@ -49,6 +79,7 @@ def read_rows(content: bytes, read: Set[str]) -> Iterator[Node | MessageFault]:
     delimiter = _find_delimiter(content[:HEAD_BYTES].decode(encoding, "replace").lstrip("\r\n "))
     lines, ahead = TextIOWrapper(BytesIO(content), encoding, "replace", newline=""), deque[str]()
     names: list[str] | None = None
+    lists: dict[str, list[dict[str, str]]] = {}
     in_order: list[str] = []
     last_line = max(map(content.count, (b"\n", b"\r"))) + 1
     number, last_of_fault, faults = 1, 0, 0
@@ -62,6 +93,7 @@ def read_rows(content: bytes, read: Set[str]) -> Iterator[Node | MessageFault]:
             is_head = names is None or sorted(values) == in_order  # a table may have been appended
             if is_head and any(values):
                 names, in_order = list(map(_clean_name, row)), sorted(values)
+                lists = _find_lists(names, read)
                 refused = {name for name, times in Counter(filter(None, names)).items() if times > 1}
                 if refused := refused & read if read and "*" not in read else refused:
                     got, todo = ", ".join(sorted(refused)), "rename or drop one of them"
@@ -76,7 +108,7 @@ def read_rows(content: bytes, read: Set[str]) -> Iterator[Node | MessageFault]:
                     raise csv.Error("the file ends in the middle of a row")
                 if number <= last_of_fault and (len(row) < len(names) or any('"' in each for each in row)):
                     raise csv.Error("a part of a row at fault, or a row with fewer values than columns")
-                yield {name: [value] for name, value in zip_longest(names, row[: len(names)])}
+                yield _build_node(row, names, lists)
             used = rows.line_num
         except csv.Error as error:
             faults += 1

@@ -502,11 +502,11 @@ def measure_match(head: bytes, mapping: MessageMapping) -> float:
         return 0.0
     has_name: Callable[[str], bool] = partial(trees.has_name, text)
     if is_csv := "csv" in (mapping.format, written):
-        columns = read_names(text)
+        columns = read_names(text, mapping.names)
         has_name = "\n".join(columns).__contains__
     if mapping.detect:
         return 2.0 * any(all(map(has_name, names.split())) for names in mapping.detect)
     if is_csv:
-        has_name = set(columns).__contains__
+        has_name = columns.__contains__
     share = sum(any(map(has_name, names)) for names in mapping.ends) / max(len(mapping.ends), 1)
     return share if share >= MIN_SHARE_OF_NAMES else 0.0
