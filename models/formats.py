@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from features.normalization.letters import is_invisible
+
 if TYPE_CHECKING:
     import jinja2
 
@@ -17,8 +19,8 @@ STORED_DIGITS = 9
 MIN_SHOWN = 1e-4  # numbers closer to zero are written as `< 0.0001`
 MIN_SHOWN_SHARE, MIN_SHOWN_SCORE = 1e-3, 1e-4
 """Shares closer to zero are written as `< 0.1 %`, scores as `< 0.01 %`: the threat may be rarer than one in a thousand."""
-HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Zl", "Zp", "Cs", "Co"})
-"""Unicode categories of characters that are invisible or change the direction of the text around them."""
+HIDDEN_CATEGORIES = frozenset({"Cc", "Zl", "Zp", "Cs", "Co"})
+"""Unicode categories of further characters that are invisible."""
 KEPT = frozenset("\r\n\t\u200c\u200d")
 """Characters of these categories that are needed: line breaks, tabs, and the joiners of scripts such as Persian."""
 
@@ -107,7 +109,10 @@ def show_text(value: object) -> str:
     text = str(value)
     if text.isprintable() and text.isascii():
         return text
-    hidden = {char for char in set(text) - KEPT if unicodedata.category(char) in HIDDEN_CATEGORIES}
+    others = set(text) - KEPT
+    hidden = {
+        char for char in others if is_invisible(char) or unicodedata.category(char) in HIDDEN_CATEGORIES
+    }
     return "".join(f"[U+{ord(char):04X}]" if char in hidden else char for char in text)
 
 
