@@ -1,6 +1,7 @@
 """Rows of CSV as nodes. A row at fault is rejected with its line, and the rows after it are read.
 
-Numbered columns such as `item 1 name`, `item 1 price`, `item 2 name` are a list `item` of nodes with `name` and `price`.
+Numbered columns such as `item 1 name`, `item 1 price`, `item 2 name` are a list `item` of nodes with `name` and `price`; those of goods
+such as `price 1` one of nodes in `items`.
 """
 
 import csv
@@ -12,13 +13,15 @@ from itertools import chain, zip_longest
 
 from consignments.errors import MessageFault
 from consignments.messages.content.trees import HEAD_BYTES, Node
-from consignments.messages.post.element_names import read_place
+from consignments.messages.post.element_names import index_columns, read_place
 from consignments.messages.xml_parsing import UTF_16_MARKS
 
 NOT_OF_PATHS = re.compile(r'[\s/|*"\[\]]+')
 """Characters that no path can hold; in the name of a column they are a space."""
-NUMBERED, MARKS = re.compile(r"(.*?\D)([1-9]\d?)(\D.*)"), " .:_-"
+NUMBERED, MARKS = re.compile(r"(.*?\D)([1-9]\d?)(\D.*)?"), " .:_-"
 """The name of a column that a number parts, and what stands around the number."""
+GOODS_LIST = "items"
+"""The list of the columns of goods that begin with their own names."""
 MAX_ROW_CHARACTERS = 50_000
 """Characters of a row over several lines; a longer one has an open quotation mark."""
 MIN_NAMES = 3
@@ -53,13 +56,29 @@ def _find_lists(names: Sequence[str], read: Set[str]) -> dict[str, list[dict[str
     own: dict[tuple[str, str], str] = {}
     for name in names:
         if name not in read and (parts := NUMBERED.fullmatch(name)):
-            begin, number, end = (part.strip(MARKS) for part in parts.groups())
+            begin, number, end = (part.strip(MARKS) for part in parts.groups(""))
+            begin, end = (begin, end) if end else (GOODS_LIST, begin)
             found[begin][number][own.setdefault((begin, re.sub(r"\W", "", end)), end)] = name
+    for columns in found[GOODS_LIST].values():
+        for end in [end for end in columns if _is_of_party(end)]:
+            del columns[end]
     return {
         begin: [*numbers.values()]
         for begin, numbers in found.items()
-        if begin not in names and len(numbers) > 1 < len(set.intersection(*map(set, numbers.values())))
+        if begin not in names and _is_list(begin, numbers)
     }
+
+
+def _is_of_party(name: str) -> bool:
+    fact, side, _ = read_place((name,))
+    return side is not None or fact in index_columns("party_columns")
+
+
+def _is_list(begin: str, numbers: dict[str, dict[str, str]]) -> bool:
+    """Check whether several numbers have two columns in common; in the list of goods, two of goods."""
+    common = set.intersection(*map(set, numbers.values())) if len(numbers) > 1 else set()
+    facts = index_columns("item_columns")
+    return sum(begin != GOODS_LIST or read_place((name,)).fact in facts for name in common) > 1
 
 
 def _build_node(row: Sequence[str], names: Sequence[str], lists: dict[str, list[dict[str, str]]]) -> Node:
