@@ -17,7 +17,7 @@ from consignments.messages.post.element_names import index_columns, read_place
 from consignments.messages.xml_parsing import UTF_16_MARKS
 
 NOT_OF_PATHS = re.compile(r'[\s/|*"\[\]]+')
-"""Characters that no path can hold; in the name of a column they are a space."""
+"""Characters that no path can hold; in the name of a column that is not read as it stands they are a space."""
 NUMBERED, MARKS = re.compile(r"(.*?\D)([1-9]\d?)(\D.*)?"), " .:_-"
 """The name of a column that a number parts, and what stands around the number."""
 GOODS_LIST = "items"
@@ -37,7 +37,7 @@ def read_names(text: str, read: Set[str]) -> set[str]:
         row = next(csv.reader(StringIO(text, newline=""), delimiter=delimiter, strict=True), [])
     except csv.Error:
         row = text.partition("\n")[0].split(delimiter)
-    names = list(map(_clean_name, row))
+    names = _name_columns(row, read)
     lists = _find_lists(names, read)
     return {*names, *lists, *(own for numbers in lists.values() for columns in numbers for own in columns)}
 
@@ -46,8 +46,9 @@ def _find_delimiter(text: str) -> str:
     return max(",;\t|", key=text.partition("\n")[0].count)
 
 
-def _clean_name(value: str) -> str:
-    return NOT_OF_PATHS.sub(" ", value).strip(" -").lower()
+def _name_columns(row: Sequence[str], read: Set[str]) -> list[str]:
+    names = [value.strip().lower() for value in row]
+    return [name if name in read else NOT_OF_PATHS.sub(" ", name).strip(" -") for name in names]
 
 
 def _find_lists(names: Sequence[str], read: Set[str]) -> dict[str, list[dict[str, str]]]:
@@ -58,10 +59,8 @@ def _find_lists(names: Sequence[str], read: Set[str]) -> dict[str, list[dict[str
         if name not in read and (parts := NUMBERED.fullmatch(name)):
             begin, number, end = (part.strip(MARKS) for part in parts.groups(""))
             begin, end = (begin, end) if end else (GOODS_LIST, begin)
-            found[begin][number][own.setdefault((begin, re.sub(r"\W", "", end)), end)] = name
-    for columns in found[GOODS_LIST].values():
-        for end in [end for end in columns if _is_of_party(end)]:
-            del columns[end]
+            if begin != GOODS_LIST or not _is_of_party(end):
+                found[begin][number][own.setdefault((begin, re.sub(r"\W", "", end)), end)] = name
     return {
         begin: [*numbers.values()]
         for begin, numbers in found.items()
@@ -111,7 +110,7 @@ def read_rows(content: bytes, read: Set[str]) -> Iterator[Node | MessageFault]:
             values = [value.strip().lower() for value in row]
             is_head = names is None or sorted(values) == in_order  # a table may have been appended
             if is_head and any(values):
-                names, in_order = list(map(_clean_name, row)), sorted(values)
+                names, in_order = _name_columns(row, read), sorted(values)
                 lists = _find_lists(names, read)
                 refused = {name for name, times in Counter(filter(None, names)).items() if times > 1}
                 if refused := refused & read if read and "*" not in read else refused:
