@@ -38,6 +38,7 @@ def test_neither_the_way_pandas_holds_a_column_nor_the_order_of_columns_nor_the_
     [
         lambda f: f.iloc[::-1],
         lambda f: f.iloc[:2],
+        lambda f: f.assign(departure_country=pd.array([None, None, None], "string")),
         lambda f: f.rename(columns={"pieces": "postage"}),
         lambda f: f.assign(pieces=[1.0, np.nan, 3.0000001]),
         lambda f: f.assign(pieces=[1.0, 0.0, 3.0]),

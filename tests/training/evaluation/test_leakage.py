@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import numpy as np
+import pandas as pd
 import pytest
 from support.examples import MONDAY, make_consignment, make_outcome
 
@@ -54,9 +55,12 @@ def test_features_that_knew_results_of_later_move_and_are_named() -> None:
 def test_tables_of_a_log_end_at_a_place_of_the_log() -> None:
     given = tables()
     outcomes = given.outcomes.assign(sequence=ROWS + np.arange(ROWS))
-    logged = Tables(given.consignments.assign(sequence=np.arange(ROWS)), outcomes)
-    seen, _ = leakage.get_inputs_as_of(FeatureInputs.from_tables(logged), to_us(MONDAY), ROWS + 4)
-    assert (len(seen.consignments), len(seen.outcomes)) == (ROWS, 5)
+    ended = pd.array([ROWS + 2, ROWS + 9] + [None] * (ROWS - 2), "Int64")
+    arrived = given.consignments.assign(sequence=np.arange(ROWS), cancelled_sequence=ended)
+    logged = Tables(arrived.assign(cancelled_at=arrived["received_at"].where(~ended.isna())), outcomes)
+    inputs, _ = leakage.get_inputs_as_of(FeatureInputs.from_tables(logged), to_us(MONDAY), ROWS + 4)
+    seen = inputs.consignments.take_order()
+    assert (len(seen), len(inputs.outcomes), list(seen.index[seen["cancelled_at"].notna()])) == (ROWS, 5, [0])
 
 
 @pytest.mark.parametrize(("delay", "share"), [(timedelta(minutes=1), 0.0), (timedelta(0), 1.0)])
