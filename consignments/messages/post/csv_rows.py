@@ -20,8 +20,7 @@ NOT_OF_PATHS = re.compile(r'[\s/|*"\[\]]+')
 """Characters that no path can hold; in the name of a column that is not read as it stands they are a space."""
 NUMBERED, MARKS = re.compile(r"(.*?\D)([1-9]\d?)(\D.*)?"), " .:_-"
 """The name of a column that a number parts, and what stands around the number."""
-GOODS_LIST = "items"
-"""The list of the columns of goods that begin with their own names."""
+GOODS_LIST = "items"  # of the columns of goods that begin with their own names
 MAX_ROW_CHARACTERS = 50_000
 """Characters of a row over several lines; a longer one has an open quotation mark."""
 MIN_NAMES = 3
@@ -84,7 +83,7 @@ def _build_node(row: Sequence[str], names: Sequence[str], lists: dict[str, list[
     node: Node = {name: [value] for name, value in zip_longest(names, row[: len(names)])}
     for begin, numbers in lists.items():
         parts = [{own: node.pop(name) for own, name in columns.items()} for columns in numbers]
-        node[begin] = [part for part in parts if any(value for (value,) in part.values())]
+        node[begin] = [part for part in parts if any(value != [""] for value in part.values())]
     return node
 
 

@@ -363,7 +363,8 @@ def _read_row(row: Node, mapping: MessageMapping, cut: Sequence[str]) -> Record:
 
 def _find_cut(row: Node, mapping: MessageMapping) -> list[str]:
     """Return what warns of a row that has fewer values than the columns that are read."""
-    return [SHORT_ROW] * any(values == [None] for name, values in row.items() if name in mapping.names)
+    columns = [*row.items(), *(each for _, part in list_below(row) for each in part.items())]
+    return [SHORT_ROW] * any(values == [None] and name in mapping.names for name, values in columns)
 
 
 def _join_rows(
